@@ -1,0 +1,259 @@
+"""What was read of one training run. Arrays are read-only; NaN and Inf are kept: they are evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forensics.domain.quantity import Quantity, StepAxis
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """One tag of one writer.
+
+    Parameters
+    ----------
+    quantity : Quantity
+        What it measures.
+    tag : str
+        As written in the event file.
+    writer : str
+        Sub-directory of the log directory (POSIX form, ``.`` for the directory itself).
+    step_axis : StepAxis
+        Whether steps count batches (0-based after alignment) or epochs.
+    steps, values, wall_times : array of shape (n,)
+        int64; float64; float64 seconds since the epoch. In the order they were written.
+    layer : str or None
+        The layer or variable that the tag names, for quantities measured per layer.
+    shift : int
+        What was subtracted from the logged steps to make them 0-based batch indices.
+    """
+
+    quantity: Quantity
+    tag: str
+    writer: str
+    step_axis: StepAxis
+    steps: IntArray
+    values: FloatArray
+    wall_times: FloatArray
+    layer: str | None = None
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        if not len(self.steps) == len(self.values) == len(self.wall_times):
+            raise ValueError("steps, values and wall_times must be of one length")
+        for array in (self.steps, self.values, self.wall_times):
+            array.setflags(write=False)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+class TensorKind(StrEnum):
+    """What a tensor in a checkpoint is for."""
+
+    WEIGHT = "weight"
+    SLOT = "slot"
+    METRIC = "metric"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorStats:
+    """Statistics of one tensor; min, max, mean, std and l2_norm are over its finite elements.
+
+    They are NaN where no element is finite, and for dtypes that are not numeric.
+    """
+
+    name: str
+    kind: TensorKind
+    shape: tuple[int, ...]
+    dtype: str
+    count: int
+    nan: int
+    pos_inf: int
+    neg_inf: int
+    zero: int
+    min: float
+    max: float
+    mean: float
+    std: float
+    l2_norm: float
+
+    @property
+    def bad(self) -> int:
+        """Number of non-finite elements."""
+        return self.nan + self.pos_inf + self.neg_inf
+
+
+class CheckpointStatus(StrEnum):
+    """State of a checkpoint."""
+
+    CLEAN = "clean"
+    POISONED = "poisoned"
+    """A weight, slot or other state (not a metric) is non-finite."""
+    DAMAGED = "damaged"
+
+
+class StepSource(StrEnum):
+    """Where the step of a checkpoint comes from."""
+
+    VARIABLE = "variable"
+    FILE_NAME = "file_name"
+    ITERATIONS = "iterations"
+    SAVE_COUNTER = "save_counter"
+
+
+class CheckpointFormat(StrEnum):
+    """How a checkpoint is stored."""
+
+    TENSOR_BUNDLE = "tensor_bundle"
+    KERAS_ARCHIVE = "keras_archive"
+    WEIGHTS_H5 = "weights_h5"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStats:
+    """Statistics of a checkpoint, never its weights.
+
+    ``path`` is relative to the log directory (for a bundle: its prefix, without ``.index``).
+    ``step`` is the number of training steps whose result it holds, None when nothing tells.
+    """
+
+    path: str
+    format: CheckpointFormat
+    step: int | None
+    step_source: StepSource | None
+    tensors: tuple[TensorStats, ...]
+    status: CheckpointStatus
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def bad_tensors(self) -> tuple[TensorStats, ...]:
+        """Tensors that hold a non-finite element, metrics included."""
+        return tuple(t for t in self.tensors if t.bad)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadWarning:
+    """A broken input is a record, not an exception: file, offset, what is wrong, what was kept."""
+
+    path: str
+    offset: int | None
+    kind: str
+    detail: str
+
+
+class InputState(StrEnum):
+    """How completely a file was examined."""
+
+    COMPLETE = "complete"
+    INCOMPLETE_TAIL = "incomplete_tail"
+    DAMAGED = "damaged"
+    LIVE = "live"
+    DENIED = "denied"
+    LIMIT = "limit"
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file that was read; ``path`` relative to the log directory, ``kind`` e.g. ``events``."""
+
+    path: str
+    kind: str
+    bytes: int
+    sha256: str | None
+    state: InputState
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedBatch:
+    """A batch that a FlightRecorder kept (path relative to the log directory)."""
+
+    path: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """Everything below one log directory: one training run.
+
+    ``config`` holds what was found about optimizer, learning_rate, loss, activations, dtype_policy,
+    batch_size, ... (keys of the report's ``config``).
+    """
+
+    name: str
+    root: str
+    series: tuple[Series, ...]
+    checkpoints: tuple[CheckpointStats, ...] = ()
+    config: dict[str, Any] = field(default_factory=dict)
+    recordings: tuple[RecordedBatch, ...] = ()
+    inputs: tuple[InputFile, ...] = ()
+    warnings: tuple[ReadWarning, ...] = ()
+
+    def of(self, quantity: Quantity, axis: StepAxis | None = None) -> tuple[Series, ...]:
+        """Series of one quantity, longest first; batches before epochs."""
+        found = [
+            s
+            for s in self.series
+            if s.quantity is quantity and (axis is None or s.step_axis is axis)
+        ]
+        return tuple(sorted(found, key=lambda s: (s.step_axis is not StepAxis.BATCH, -len(s))))
+
+    @property
+    def train_loss(self) -> Series | None:
+        """The series that stands for the training loss, None when none was logged.
+
+        Batches before epochs; among several losses (a total and its parts, two networks) the one
+        with the plainest tag, because parts carry a word of their own.
+        """
+        found = self.of(Quantity.TRAIN_LOSS)
+        if not found:
+            return None
+        axis = found[0].step_axis
+        same = [s for s in found if s.step_axis is axis]
+        return min(same, key=lambda s: (_plainness(s.tag), -len(s)))
+
+    @property
+    def gradient_norm(self) -> Series | None:
+        """The global gradient norm, None when none was logged."""
+        found = [s for s in self.of(Quantity.GRADIENT_NORM) if s.layer is None]
+        return found[0] if found else None
+
+    def scalars(self) -> pd.DataFrame:
+        """Every scalar as a DataFrame with columns writer, tag, quantity, step, wall_time, value."""
+        import pandas as pd
+
+        parts = [
+            pd.DataFrame(
+                {
+                    "writer": s.writer,
+                    "tag": s.tag,
+                    "quantity": str(s.quantity),
+                    "step": s.steps,
+                    "wall_time": s.wall_times,
+                    "value": s.values,
+                }
+            )
+            for s in self.series
+        ]
+        columns = ["writer", "tag", "quantity", "step", "wall_time", "value"]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _plainness(tag: str) -> tuple[int, int]:
+    """Order of loss tags: plain names first, then short ones."""
+    last = tag.replace("\\", "/").split("/")[-1].lower()
+    plain = {"loss", "batch_loss", "epoch_loss", "train_loss", "loss_1", "total_loss"}
+    return (last not in plain, len(last))

@@ -13,6 +13,7 @@ CANDIDATES := python3.11 python3.12 python3.13 python3 python python3.14
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: help demo test test-all check format reports fixtures bench docs clean
 
 help: ## Print this list

@@ -1,0 +1,216 @@
+"""The child's answer, typed. The child runs other people's code: nothing it says is taken on trust."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from forensics.domain.replay import (
+    Attempt,
+    BadInput,
+    BatchPart,
+    BenignOp,
+    CheckNumerics,
+    LayerObservation,
+    Origin,
+    Phase,
+    ReplayResult,
+    ReplayStatus,
+    SourceLine,
+    StepObservation,
+    Trial,
+    TrialStatus,
+)
+from forensics.domain.run import TensorKind, TensorStats
+
+T = TypeVar("T")
+_TEXT, _MANY = 2000, 1000
+
+
+def read_answer(raw: Mapping[str, Any]) -> ReplayResult:
+    """Build a `ReplayResult`; an answer of the wrong shape becomes one with status ``crashed``."""
+    try:
+        return _result(raw)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f"the replay's answer is not well-formed ({type(error).__name__}: {error})"
+        return ReplayResult(status=ReplayStatus.CRASHED, reason=why)
+
+
+def _result(raw: Mapping[str, Any]) -> ReplayResult:
+    return ReplayResult(
+        status=ReplayStatus(raw["status"]),
+        reason=_text(raw.get("reason") or ""),
+        device=_maybe(raw.get("device"), _text),
+        step=_maybe(raw.get("step"), int),
+        started_from=_maybe(raw.get("started_from"), _text),
+        attempts=_all(raw.get("attempts"), _attempt),
+        determinism=_text(raw.get("determinism") or "none"),
+        unreplayable_ops=_all(raw.get("unreplayable_ops"), _text),
+        origin=_maybe(raw.get("origin"), _origin),
+        other_origins=_all(raw.get("other_origins"), _origin),
+        benign=_all(raw.get("benign"), _benign),
+        chain=_all(raw.get("chain"), _text),
+        check_numerics=_maybe(raw.get("check_numerics"), _numerics),
+        samples=_all(raw.get("samples"), int),
+        minimal_batch=_all(raw.get("minimal_batch"), int),
+        trials=_all(raw.get("trials"), _trial),
+        observation=_maybe(raw.get("observation"), _observation),
+        config=_plain(raw.get("config") or {}),
+        environment=_plain(raw.get("environment") or {}),
+        symptom=_maybe(raw.get("symptom"), _text),
+        sandbox=("child process", "isolated interpreter", "private temporary folder", "deadline"),
+    )
+
+
+def _attempt(raw: Mapping[str, Any]) -> Attempt:
+    return Attempt(
+        mode=_text(raw["mode"]),
+        device=_text(raw["device"]),
+        seed=_maybe(raw.get("seed"), int),
+        outcome=_text(raw["outcome"]),
+        times_reproduced=int(raw["times_reproduced"]),
+        times_run=int(raw["times_run"]),
+    )
+
+
+def _origin(raw: Mapping[str, Any]) -> Origin:
+    return Origin(
+        op_type=_maybe(raw["op_type"], _text),
+        op_name=_maybe(raw["op_name"], _text),
+        output_slot=_maybe(raw["output_slot"], int),
+        dtype=_maybe(raw["dtype"], _text),
+        shape=_maybe(raw["shape"], _ints),
+        layer=_maybe(raw["layer"], _text),
+        phase=Phase(raw["phase"]),
+        input=_maybe(raw.get("input"), lambda v: BadInput(_text(v["name"]), _ints(v["rows"]))),
+        raised=_maybe(raw.get("raised"), _text),
+        source=_maybe(raw.get("source"), _source),
+        forward_op_type=_maybe(raw.get("forward_op_type"), _text),
+        inputs=_all(raw.get("inputs"), _stats),
+        outputs=_all(raw.get("outputs"), _stats),
+    )
+
+
+def _source(raw: Mapping[str, Any]) -> SourceLine:
+    return SourceLine(
+        _text(raw["file"]), int(raw["line"]), _text(raw["function"]), _text(raw["code"])
+    )
+
+
+def _benign(raw: Mapping[str, Any]) -> BenignOp:
+    return BenignOp(_text(raw["op_type"]), _text(raw["op_name"]), _text(raw["reason"]))
+
+
+def _numerics(raw: Mapping[str, Any]) -> CheckNumerics:
+    return CheckNumerics(_text(raw["op_type"]), _text(raw["op_name"]), _text(raw["message"]))
+
+
+def _trial(raw: Mapping[str, Any]) -> Trial:
+    return Trial(
+        remedy=_text(raw["remedy"]),
+        change=_text(raw["change"]),
+        status=TrialStatus(raw["status"]),
+        baseline=_text(raw["baseline"]),
+        steps_survived=_maybe(raw.get("steps_survived"), int),
+        steps_tried=_maybe(raw.get("steps_tried"), int),
+        loss_before=_maybe(raw.get("loss_before"), _number),
+        loss_after=_maybe(raw.get("loss_after"), _number),
+        rows_dropped=int(raw.get("rows_dropped") or 0),
+    )
+
+
+def _observation(raw: Mapping[str, Any]) -> StepObservation:
+    return StepObservation(
+        step=int(raw["step"]),
+        loss=_maybe(raw.get("loss"), _number),
+        layers=_all(raw.get("layers"), _layer),
+        batch=_all(raw.get("batch"), _part),
+        first_step_of_run=bool(raw.get("first_step_of_run")),
+    )
+
+
+def _layer(raw: Mapping[str, Any]) -> LayerObservation:
+    numbers = (
+        "gradient_norm",
+        "weight_norm",
+        "update_ratio",
+        "activation_mean",
+        "activation_std",
+        "zero_fraction",
+        "saturated_fraction",
+        "activation_max",
+        "kernel_std",
+    )
+    counts = ("nan", "inf", "fan_in")
+    return LayerObservation(
+        name=_text(raw["name"]),
+        kind=_maybe(raw.get("kind"), _text),
+        activation=_maybe(raw.get("activation"), _text),
+        **{key: _maybe(raw.get(key), _number) for key in numbers},
+        **{key: _maybe(raw.get(key), int) for key in counts},
+    )
+
+
+def _part(raw: Mapping[str, Any]) -> BatchPart:
+    return BatchPart(
+        name=_text(raw["name"]),
+        stats=_stats(raw["stats"]),
+        integer=bool(raw["integer"]),
+        usual_max_abs=_maybe(raw.get("usual_max_abs"), _number),
+        usual_std=_maybe(raw.get("usual_std"), _number),
+        column_spread=_maybe(raw.get("column_spread"), _number),
+        bad_rows=_all(raw.get("bad_rows"), int),
+        max_row=_maybe(raw.get("max_row"), int),
+    )
+
+
+def _stats(raw: Mapping[str, Any]) -> TensorStats:
+    return TensorStats(
+        name=_text(raw["name"]),
+        kind=TensorKind(raw["kind"]),
+        shape=_ints(raw["shape"]),
+        dtype=_text(raw["dtype"]),
+        **{k: int(raw[k]) for k in ("count", "nan", "pos_inf", "neg_inf", "zero")},
+        **{k: _number(raw[k]) for k in ("min", "max", "mean", "std", "l2_norm")},
+    )
+
+
+def _maybe(value: Any, read: Callable[[Any], T]) -> T | None:
+    return None if value is None else read(value)
+
+
+def _all(values: Any, read: Callable[[Any], T]) -> tuple[T, ...]:
+    if values is None:
+        return ()
+    if not isinstance(values, list):
+        raise TypeError("a list was expected")
+    return tuple(read(v) for v in values[:_MANY])
+
+
+def _ints(values: Any) -> tuple[int, ...]:
+    return _all(values, int)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text was expected")
+    return value[:_TEXT]
+
+
+def _number(value: Any) -> float:
+    special = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+    return special[value] if isinstance(value, str) else float(value)
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """JSON values only, of bounded size."""
+    if isinstance(value, dict) and depth < 4:
+        return {_text(k): _plain(v, depth + 1) for k, v in list(value.items())[:200]}
+    if isinstance(value, list) and depth < 4:
+        return [_plain(v, depth + 1) for v in value[:500]]
+    if isinstance(value, str):
+        return value[:_TEXT]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    raise TypeError("a plain value was expected")

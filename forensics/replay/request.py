@@ -1,0 +1,67 @@
+"""What the parent asks of the replay worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from forensics.domain.run import Run
+from forensics.errors import UsageError
+
+SYMPTOMS = ("non_finite", "diverged", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """One replay.
+
+    Parameters
+    ----------
+    run : Run
+        The run as read; its clean checkpoints are what the replay may start from.
+    entry : str
+        ``FILE:function`` of the user's program; the function returns a ``ReplayCase``.
+    device : str
+        ``auto``, ``cpu`` or ``gpu``.
+    timeout : float
+        Seconds of wall clock for the child process.
+    failing_step : int or None
+        0-based batch index at which the logs or checkpoints show the failure first.
+    interval : tuple of int or None
+        (lo, hi) inclusive: where the first bad step can be according to logs and checkpoints.
+    symptom : str
+        ``non_finite``, ``diverged`` (the loss passes `loss_limit`) or ``none`` (observe one step).
+    loss_limit : float or None
+        For ``diverged``: the loss above which the failure counts as reproduced.
+    step_offset : int
+        Batch index minus logged step.
+    """
+
+    run: Run
+    entry: str
+    device: str = "auto"
+    timeout: float = 600.0
+    failing_step: int | None = None
+    interval: tuple[int, int] | None = None
+    symptom: str = "none"
+    loss_limit: float | None = None
+    step_offset: int = 0
+
+
+def parse_entry(entry: str) -> tuple[Path, str]:
+    """Split ``FILE:function``.
+
+    Raises
+    ------
+    UsageError
+        When there is no function in it or the file does not exist.
+    """
+    file, colon, function = entry.rpartition(":")
+    if not colon or not file or not function.isidentifier():
+        raise UsageError(
+            f"--replay {entry!r}: write FILE:function, for example train.py:replay_case"
+        )
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(f"--replay {entry!r}: there is no file {file}")
+    return path.resolve(), function

@@ -1,0 +1,124 @@
+"""Numbers about arrays: health bits, statistics, rows."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+
+NAN, POS, NEG = 1, 2, 4
+"""Bits of `badness`."""
+
+
+def is_float(array: Any) -> bool:
+    """Whether the array can hold a non-finite value; bfloat16 and float8 of ml_dtypes count."""
+    kind = array.dtype.kind
+    return kind in "fc" or (kind == "V" and "float" in array.dtype.name)
+
+
+def widen(array: Any) -> Any:
+    """The array in a dtype that numpy computes in (half precision and ml_dtypes to float32)."""
+    if array.dtype.kind == "V" or array.dtype == np.float16:
+        return array.astype(np.float32)
+    return array
+
+
+def badness(array: Any) -> int:
+    """Which kinds of non-finite values the array holds, as bits; 0 when it holds none or is no float.
+
+    A sum is finite only if every term is, and it is one vectorised pass; only when it is not (a bad
+    value, or an overflow of the sum itself) the elements are looked at.
+    """
+    if array.size == 0 or not is_float(array):
+        return 0
+    with np.errstate(all="ignore"):
+        if array.dtype.kind == "c":
+            return badness(array.real) | badness(array.imag)
+        array = widen(array)
+        if np.isfinite(np.add.reduce(array, axis=None)):
+            return 0
+        bits = 0
+        if np.isnan(array).any():
+            bits |= NAN
+        if np.isposinf(array).any():
+            bits |= POS
+        if np.isneginf(array).any():
+            bits |= NEG
+        return bits
+
+
+def bad_mask(array: Any) -> Any:
+    """Boolean mask of the non-finite elements."""
+    if not is_float(array):
+        return np.zeros(array.shape, bool)
+    return ~np.isfinite(widen(array))
+
+
+def bad_rows(array: Any, rows: int) -> List[int]:
+    """Rows with a non-finite element, when the leading dimension is the batch; else nothing."""
+    if array.ndim == 0 or array.shape[0] != rows:
+        return []
+    mask = bad_mask(array)
+    return [int(i) for i in np.nonzero(mask.reshape(rows, -1).any(axis=1))[0]]
+
+
+def statistics(name: str, array: Any, kind: str = "other") -> Dict[str, Any]:
+    """The fields of `TensorStats`; moments over the finite elements, in float64."""
+    array = np.asarray(array)
+    out: Dict[str, Any] = {
+        "name": name, "kind": kind, "shape": list(array.shape), "dtype": array.dtype.name,
+        "count": int(array.size), "nan": 0, "pos_inf": 0, "neg_inf": 0, "zero": 0,
+        "min": float("nan"), "max": float("nan"), "mean": float("nan"), "std": float("nan"),
+        "l2_norm": float("nan"),
+    }  # fmt: skip
+    numeric = is_float(array) or array.dtype.kind in "iub"
+    if not numeric or array.size == 0 or array.dtype.kind == "c":
+        return out
+    wide = widen(array).astype(np.float64)
+    finite = wide[np.isfinite(wide)]
+    out["nan"] = int(np.isnan(wide).sum())
+    out["pos_inf"] = int(np.isposinf(wide).sum())
+    out["neg_inf"] = int(np.isneginf(wide).sum())
+    out["zero"] = int((wide == 0).sum())
+    if finite.size:
+        low, high = float(finite.min()), float(finite.max())
+        out["min"], out["max"] = low, high
+        scale = max(abs(low), abs(high)) or 1.0
+        unit = finite / scale
+        out["mean"] = float(unit.mean()) * scale
+        out["std"] = float(unit.std()) * scale
+        out["l2_norm"] = float(np.sqrt(np.square(unit).sum())) * scale
+    return out
+
+
+def max_abs(array: Any) -> float:
+    """Largest finite magnitude; 0 for an empty or non-numeric array."""
+    if array.size == 0 or not (is_float(array) or array.dtype.kind in "iub"):
+        return 0.0
+    wide = np.abs(widen(array).astype(np.float64))
+    finite = wide[np.isfinite(wide)]
+    return float(finite.max()) if finite.size else 0.0
+
+
+def leaves(value: Any, name: str = "") -> List[Tuple[str, Any]]:
+    """Named leaves of a batch: dicts by key, (x, y, sample_weight) by these names."""
+    if value is None:
+        return []
+    if isinstance(value, dict):
+        return [
+            leaf
+            for key, part in value.items()
+            for leaf in leaves(part, name + "/" + str(key) if name else str(key))
+        ]
+    if isinstance(value, (list, tuple)):
+        names = ("x", "y", "sample_weight") if not name and len(value) <= 3 else None
+        out = []
+        for index, part in enumerate(value):
+            own = names[index] if names else (name + "/" if name else "") + str(index)
+            out.extend(leaves(part, own))
+        return out
+    try:
+        array = np.asarray(value)
+    except Exception:
+        return []
+    return [(name or "x", array)] if array.dtype != object else []

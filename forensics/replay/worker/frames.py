@@ -1,0 +1,147 @@
+"""What the Python stack says about an op: phase, user's line, layer, forward twin."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import sysconfig
+from typing import Any, Dict, Optional, Tuple
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_FORENSICS = os.path.dirname(os.path.dirname(_HERE))
+_LIBRARY = tuple(
+    os.path.normcase(p) + os.sep
+    for p in {sysconfig.get_paths().get(k) for k in ("stdlib", "platstdlib")}
+    if p
+)
+
+OPTIMIZER, METRIC, BACKWARD, LOSS, FORWARD = "optimizer", "metric", "backward", "loss", "forward"
+_RANK = {OPTIMIZER: 4, METRIC: 3, BACKWARD: 2, LOSS: 1, FORWARD: 0}
+
+_phase_of_code: Dict[Any, str] = {}
+_user_of_file: Dict[str, bool] = {}
+
+
+def is_user_file(file: str) -> bool:
+    """Whether a file is the user's: no installed package, no standard library, not this program."""
+    known = _user_of_file.get(file)
+    if known is None:
+        path = os.path.normcase(os.path.abspath(file))
+        known = not (
+            file.startswith("<")
+            or "site-packages" in path
+            or "dist-packages" in path
+            or path.startswith(_LIBRARY)
+            or path.startswith(os.path.normcase(_HERE))
+            or os.path.basename(path).startswith("__autograph_generated_file")
+            or (path.startswith(os.path.normcase(_FORENSICS) + os.sep) and "demo" not in path)
+        )
+        _user_of_file[file] = known
+    return known
+
+
+def _phase(code: Any) -> str:
+    """Phase that a frame with this code stands for; FORWARD when it says nothing."""
+    known = _phase_of_code.get(code)
+    if known is None:
+        file, name = code.co_filename.replace("\\", "/"), code.co_name
+        known = FORWARD
+        if "/keras/" in file or "/tf_keras/" in file:
+            if "/optimizers/" in file and "schedule" not in file:
+                known = OPTIMIZER
+            elif "/metrics/" in file or name in ("compute_metrics", "_compute_metrics"):
+                known = METRIC
+            elif "/losses/" in file or name in ("compute_loss", "_compute_loss"):
+                known = LOSS
+        elif file.endswith("tensorflow/python/eager/backprop.py") and name in (
+            "_gradient_function",
+            "gradient",
+            "jacobian",
+            "batch_jacobian",
+        ):
+            known = BACKWARD
+        _phase_of_code[code] = known
+    return known
+
+
+def phase_here(skip: int = 2) -> str:
+    """Phase of the op that is being executed: the strongest that any frame stands for."""
+    frame = sys._getframe(skip)
+    best, rank = FORWARD, 0
+    while frame is not None:
+        found = _phase(frame.f_code)
+        if _RANK[found] > rank:
+            best, rank = found, _RANK[found]
+        frame = frame.f_back  # type: ignore[assignment]
+    return best
+
+
+def user_line(skip: int = 2) -> Optional[Dict[str, Any]]:
+    """Innermost line of the user's program on the stack."""
+    frame = sys._getframe(skip)
+    while frame is not None:
+        if is_user_file(frame.f_code.co_filename):
+            file, line = frame.f_code.co_filename, frame.f_lineno
+            return {
+                "file": os.path.basename(file),
+                "line": line,
+                "function": frame.f_code.co_name,
+                "code": linecache.getline(file, line).strip(),
+            }
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def forward_operands(skip: int = 2) -> Optional[Tuple[str, Tuple[Any, ...], Tuple[Any, ...]]]:
+    """Of a backward op: type, inputs and outputs of the forward op whose gradient is computed."""
+    frame = sys._getframe(skip)
+    while frame is not None:
+        if frame.f_code.co_name == "_gradient_function" and "op_name" in frame.f_locals:
+            values = frame.f_locals
+            op = values["op_name"]
+            return (
+                op.decode() if isinstance(op, bytes) else str(op),
+                tuple(values.get("inputs") or ()),
+                tuple(values.get("outputs") or ()),
+            )
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def updated_variable(skip: int = 2) -> Optional[str]:
+    """Of an optimizer op: path of the variable whose update is computed."""
+    frame = sys._getframe(skip)
+    while frame is not None:
+        if frame.f_code.co_name in ("update_step", "_update_step", "_resource_apply_dense"):
+            values = frame.f_locals
+            variable = values.get("variable", values.get("var"))
+            if variable is not None:
+                return getattr(variable, "path", None) or str(variable.name).split(":")[0]
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def layer_path() -> str:
+    """Names of the Keras layers (or optimizer) that are being called, outermost first."""
+    global _current_path
+    if _current_path is None:
+        try:
+            from keras.src.backend.common.name_scope import current_path
+
+            _current_path = current_path
+        except ImportError:
+            _current_path = _no_path
+    return _current_path()  # type: ignore[no-any-return]
+
+
+def _no_path() -> str:
+    return ""
+
+
+_current_path: Any = None
+
+
+def layer_of_variable(path: str) -> str:
+    """Layer that a variable belongs to: its path without the variable's own name."""
+    return path.rsplit("/", 1)[0] if "/" in path else path

@@ -1,0 +1,229 @@
+"""What a step looked like: layers, gradients, the batch, the configuration."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+
+from . import arrays
+from .entry import Case
+from .frames import layer_of_variable
+from .localise import batch_rows
+from .state import METRIC, SLOT, Snapshot, State
+from .stepper import EndOfData, Stepper
+from .trace import Trace
+
+_MAX_LAYERS = 200
+SATURATION = {"sigmoid": (0.01, 0.99), "tanh": (-0.99, 0.99), "hard_sigmoid": (0.01, 0.99)}
+"""Outputs beyond these bounds count as saturated (1 % from the activation's ends)."""
+
+
+def layers(case: Case, state: State, trace: Trace, before: Snapshot, after: Snapshot) -> List[Dict[str, Any]]:
+    """One row per layer that holds weights or produced an activation in the traced step."""
+    rows: Dict[str, Dict[str, Any]] = {}
+    described = keras_layers(case)
+    optimizers = {getattr(o, "name", "") for o in state.optimizers}
+    for variable in state.variables:
+        if variable.role in (SLOT, METRIC) or not variable.resource.dtype.is_floating:
+            continue
+        if variable.name.split("/")[0] in optimizers:
+            continue
+        name = layer_of_variable(variable.name)
+        row = rows.setdefault(name, _blank(name))
+        key = id(variable.resource)
+        _weights(row, variable.name, before.get(key), after.get(key), trace.gradients.get(variable.name))
+    for path, array in trace.activations.items():
+        row = rows.get(path)
+        if row is None:
+            if path.split("/")[-1] not in described:
+                continue
+            row = rows.setdefault(path, _blank(path))
+        activation = described.get(path.split("/")[-1], {}).get("activation")
+        _activation(row, array, activation)
+    for name, row in rows.items():
+        row.update(described.get(name.split("/")[-1], {}))
+        _finish(row)
+    return list(rows.values())[:_MAX_LAYERS]
+
+
+def _blank(name: str) -> Dict[str, Any]:
+    return {"name": name, "_g": None, "_w": 0.0, "_d": 0.0, "nan": 0, "inf": 0}
+
+
+def _weights(row: Dict[str, Any], name: str, before: Any, after: Any, gradient: Any) -> None:
+    if before is None:
+        return
+    value = arrays.widen(before).astype(np.float64)
+    with np.errstate(all="ignore"):
+        row["_w"] += float(np.square(value).sum())
+        if after is not None:
+            row["_d"] += float(np.square(arrays.widen(after).astype(np.float64) - value).sum())
+        if gradient is not None:
+            wide = arrays.widen(gradient).astype(np.float64)
+            row["_g"] = (row["_g"] or 0.0) + float(np.square(wide).sum())
+            row["nan"] += int(np.isnan(wide).sum())
+            row["inf"] += int(np.isinf(wide).sum())
+    if value.ndim >= 2 and "kernel_std" not in row:
+        row["kernel_std"] = float(value.std())
+        row["fan_in"] = int(np.prod(value.shape[:-1]))
+
+
+def _activation(row: Dict[str, Any], array: Any, activation: Optional[str]) -> None:
+    if array.size == 0:
+        return
+    stats = arrays.statistics("activation", array)
+    row["activation_mean"], row["activation_std"] = stats["mean"], stats["std"]
+    row["activation_max"] = arrays.max_abs(array)
+    row["zero_fraction"] = stats["zero"] / stats["count"]
+    row["nan"] += stats["nan"]
+    row["inf"] += stats["pos_inf"] + stats["neg_inf"]
+    bounds = SATURATION.get(activation or "")
+    if bounds:
+        wide = arrays.widen(array)
+        with np.errstate(all="ignore"):
+            row["saturated_fraction"] = float(((wide < bounds[0]) | (wide > bounds[1])).mean())
+
+
+def _finish(row: Dict[str, Any]) -> None:
+    gradient, weight, change = row.pop("_g"), row.pop("_w"), row.pop("_d")
+    with np.errstate(all="ignore"):
+        row["gradient_norm"] = None if gradient is None else float(np.sqrt(gradient))
+        row["weight_norm"] = float(np.sqrt(weight)) if weight else None
+        row["update_ratio"] = float(np.sqrt(change) / np.sqrt(weight)) if weight else None
+
+
+def keras_layers(case: Case) -> Dict[str, Dict[str, Any]]:
+    """Class and activation of every Keras layer by its name."""
+    found: Dict[str, Dict[str, Any]] = {}
+    for model in _models(case):
+        for layer in _flat(model):
+            found[layer.name] = {"kind": type(layer).__name__, "activation": activation_name(layer)}
+    return found
+
+
+def _models(case: Case) -> List[Any]:
+    candidates = [case.model, *case.restore.values()]
+    return [m for i, m in enumerate(candidates) if hasattr(m, "layers") and m not in candidates[:i]]
+
+
+def _flat(model: Any) -> List[Any]:
+    out: List[Any] = []
+    for layer in getattr(model, "layers", []):
+        out.append(layer)
+        out.extend(_flat(layer))
+    return out
+
+
+def activation_name(layer: Any) -> Optional[str]:
+    """Name of a layer's activation function; `linear` when it has none but could."""
+    kind = type(layer).__name__
+    if kind in ("ReLU", "LeakyReLU", "ELU", "PReLU", "Softmax"):
+        return kind.lower()
+    activation = getattr(layer, "activation", None)
+    if activation is None:
+        return None
+    name = getattr(activation, "__name__", None) or type(activation).__name__.lower()
+    return str(name)
+
+
+def batch_parts(stepper: Stepper, step: int, first: int) -> List[Dict[str, Any]]:
+    """Statistics of each part of the batch of `step`, with what the eight batches before it were like."""
+    batch = stepper.batch(step)
+    usual: Dict[str, List[Any]] = {}
+    for earlier in range(max(first, step - 8), step):
+        try:
+            for name, array in arrays.leaves(stepper.batch(earlier)):
+                usual.setdefault(name, []).append(array)
+        except EndOfData:
+            break
+    rows = batch_rows(batch) or -1
+    return [_part(name, array, usual.get(name, []), rows) for name, array in arrays.leaves(batch)]
+
+
+def _part(name: str, array: Any, usual: List[Any], rows: int) -> Dict[str, Any]:
+    stats = arrays.statistics(name, array)
+    part: Dict[str, Any] = {
+        "name": name,
+        "stats": stats,
+        "integer": array.dtype.kind in "iub",
+        "usual_max_abs": max(map(arrays.max_abs, usual)) if usual else None,
+        "usual_std": float(np.median([arrays.statistics(name, a)["std"] for a in usual])) if usual else None,
+        "column_spread": None,
+        "bad_rows": arrays.bad_rows(array, rows),
+        "max_row": None,
+    }
+    if array.ndim >= 1 and array.shape[0] == rows and array.size and array.dtype.kind in "fiu":
+        with np.errstate(all="ignore"):
+            flat = np.abs(arrays.widen(array).astype(np.float64)).reshape(rows, -1)
+            flat = np.where(np.isfinite(flat), flat, 0.0)
+            part["max_row"] = int(flat.max(axis=1).argmax())
+    if array.ndim == 2 and array.dtype.kind == "f" and 2 <= array.shape[1] <= 4096 and len(array) > 1:
+        with np.errstate(all="ignore"):
+            spread = arrays.widen(array).astype(np.float64).std(axis=0)
+        spread = spread[np.isfinite(spread) & (spread > 0)]
+        if spread.size > 1:
+            part["column_spread"] = float(spread.max() / spread.min())
+    return part
+
+
+def config(case: Case, state: State, batch: Any) -> Dict[str, Any]:
+    """Optimizer, loss, activations and precision, as the objects of the case tell; None when they do not."""
+    model = case.model
+    found: Dict[str, Any] = {
+        "optimizer": None, "learning_rate": None, "clipnorm": None, "loss": None, "from_logits": None,
+        "activations": None, "last_activation": None, "output_units": None, "dtype_policy": None,
+        "batch_size": batch_rows(batch), "jit_compile": None,
+    }  # fmt: skip
+    optimizer = getattr(model, "optimizer", None) or next(
+        (v for v in case.restore.values() if hasattr(v, "apply_gradients")), None
+    )
+    if optimizer is not None:
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        found["optimizer"] = type(inner).__name__
+        found["learning_rate"] = learning_rate(inner)
+        for key in ("clipnorm", "global_clipnorm", "clipvalue"):
+            found["clipnorm"] = found["clipnorm"] or getattr(inner, key, None)
+    if model is None:
+        return found
+    if case.step is None:
+        found["loss"], found["from_logits"] = loss_name(getattr(model, "loss", None))
+        found["jit_compile"] = bool(getattr(model, "jit_compile", False) is True)
+    every = _flat(model)
+    found["activations"] = [
+        {"layer": layer.name, "activation": activation_name(layer)}
+        for layer in every
+        if activation_name(layer)
+    ]
+    last = next((la for la in reversed(every) if activation_name(la)), None)
+    if last is not None and every and (last is every[-1] or last in every[-2:]):
+        found["last_activation"] = activation_name(last)
+        found["output_units"] = getattr(last, "units", None) or getattr(last, "filters", None)
+    policy = getattr(model, "dtype_policy", None)
+    found["dtype_policy"] = getattr(policy, "name", None)
+    return found
+
+
+def learning_rate(optimizer: Any) -> Optional[float]:
+    """Current learning rate, schedules evaluated at the current iteration."""
+    try:
+        value = optimizer.learning_rate
+        return float(np.asarray(value))
+    except Exception:
+        return None
+
+
+def loss_name(loss: Any) -> tuple:
+    """Name of a compiled loss in snake case, and its `from_logits` (None when it has no such option)."""
+    if loss is None:
+        return None, None
+    if isinstance(loss, str):
+        return loss, False if "crossentropy" in loss else None
+    if isinstance(loss, (dict, list, tuple)):
+        values = list(loss.values()) if isinstance(loss, dict) else list(loss)
+        return (", ".join(str(loss_name(v)[0]) for v in values), None)
+    logits = getattr(loss, "from_logits", None)
+    if logits is None:
+        logits = getattr(loss, "_fn_kwargs", {}).get("from_logits") if hasattr(loss, "_fn_kwargs") else None
+    name = getattr(loss, "name", None) or getattr(loss, "__name__", None) or type(loss).__name__
+    return str(name), None if logits is None else bool(logits)

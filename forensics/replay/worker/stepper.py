@@ -1,0 +1,216 @@
+"""One training step of the case: in its own mode, or op by op."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from typing import Any, Callable, Iterator, List, Optional
+
+import numpy as np
+
+from . import arrays
+from .entry import Case, brief
+from .state import State
+
+
+class EndOfData(Exception):
+    """The case has no batch for this step."""
+
+
+class Outcome:
+    """What a step did: its loss, what raised, and which state became bad."""
+
+    __slots__ = ("bad_state", "error", "loss", "loss_bits")
+
+    def __init__(self, loss: Optional[float], loss_bits: int, error: Optional[BaseException]) -> None:
+        self.loss, self.loss_bits, self.error = loss, loss_bits, error
+        self.bad_state: List[str] = []
+
+    @property
+    def symptom(self) -> Optional[str]:
+        """Why the step counts as failed; None for a healthy one."""
+        if self.error is not None:
+            return "raised"
+        if self.loss_bits:
+            return "loss"
+        return "state" if self.bad_state else None
+
+    def describe(self) -> str:
+        """A short phrase for the attempts table."""
+        if self.error is not None:
+            return "raised " + brief(self.error)
+        parts = []
+        if self.loss_bits:
+            parts.append("loss is %s" % ("NaN" if self.loss_bits & arrays.NAN else "Inf"))
+        if self.bad_state:
+            more = len(self.bad_state) - 1
+            parts.append("%s%s non-finite" % (self.bad_state[0], " and %d more" % more if more else ""))
+        return ", ".join(parts) or "finite"
+
+
+class Stepper:
+    """Fetches batches and runs steps; keeps the state's bad names apart from those bad already."""
+
+    def __init__(self, case: Case, state: State) -> None:
+        self.case, self.state = case, state
+        self._cache: dict = {}
+        self._elements: Optional[Iterator[Any]] = None
+        self._next = 0
+
+    # -- batches
+    def batch(self, step: int) -> Any:
+        """The batch of training step `step` (0-based).
+
+        Raises
+        ------
+        EndOfData
+            When the case has none.
+        """
+        if step not in self._cache:
+            if len(self._cache) > 64:
+                self._cache.clear()
+            self._cache[step] = self._fetch(step)
+        return self._cache[step]
+
+    def _fetch(self, step: int) -> Any:
+        if self.case.batch is not None:
+            try:
+                found = self.case.batch(step)
+            except (IndexError, StopIteration, KeyError) as error:
+                raise EndOfData(brief(error)) from error
+            if found is None:
+                raise EndOfData("batch(%d) is None" % step)
+            return found
+        if self._elements is None or step < self._next:
+            self._elements, self._next = iter(self.case.dataset), 0
+        for element in self._elements:
+            self._next += 1
+            if self._next == step + 1:
+                return element
+        self._elements = None
+        raise EndOfData("the dataset has no element %d" % step)
+
+    # -- steps
+    def own(self, batch: Any) -> Outcome:
+        """Run a step as the run did: compiled function, graph or jit."""
+        if self.case.step is not None:
+            return self._guarded(lambda: self.case.step(batch))
+        x, y, weight = unpack(batch)
+        return self._guarded(
+            lambda: self.case.model.train_on_batch(x, y, sample_weight=weight, return_dict=True)
+        )
+
+    def eager(self, batch: Any, tensors: bool = True) -> Outcome:
+        """Run a step op by op. Numpy arguments become tensors first: numpy ops vanish from a trace."""
+        import tensorflow as tf
+
+        data = to_tensors(batch) if tensors else batch
+        with eagerly(tf):
+            if self.case.step is not None:
+                return self._guarded(lambda: self.case.step(data))
+            return self._guarded(lambda: self._model_step(data))
+
+    def _model_step(self, data: Any) -> Any:
+        model = self.case.model
+        model.reset_metrics()
+        return model.train_step(unpack(data))
+
+    def _guarded(self, call: Callable[[], Any]) -> Outcome:
+        try:
+            value = call()
+        except Exception as error:
+            return Outcome(None, 0, error)
+        loss = loss_of(value)
+        if loss is None:
+            return Outcome(None, 0, None)
+        bits = arrays.badness(loss)
+        wide = arrays.widen(loss).astype(np.float64)
+        return Outcome(float(wide.mean()) if wide.size else None, bits, None)
+
+    def judge(self, outcome: Outcome, already_bad: Any = ()) -> Outcome:
+        """Add the variables that are bad now and were not before."""
+        outcome.bad_state = [n for n in self.state.bad() if n not in already_bad]
+        return outcome
+
+    @property
+    def mode(self) -> str:
+        """How the run's own step is executed: graph, jit or eager."""
+        model = self.case.model
+        if self.case.step is not None:
+            return "graph" if tf_functions(user_only=True) else "eager"
+        if getattr(model, "run_eagerly", False):
+            return "eager"
+        return "jit" if getattr(model, "jit_compile", False) is True else "graph"
+
+    def retrace(self) -> None:
+        """Forget every compiled trace, so that a changed setting takes effect in graph mode too."""
+        for function in tf_functions():
+            with contextlib.suppress(Exception):
+                function._function_cache.clear()
+        if self.case.model is not None and self.case.step is None:
+            with contextlib.suppress(Exception):
+                self.case.model.make_train_function(force=True)
+
+
+@contextlib.contextmanager
+def eagerly(tf: Any) -> Iterator[None]:
+    """Execute tf.functions op by op within the block."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def tf_functions(user_only: bool = False) -> List[Any]:
+    """Every living tf.function; `user_only` leaves out those that libraries define."""
+    from tensorflow.python.eager.polymorphic_function import polymorphic_function
+
+    from .frames import is_user_file
+
+    found = [o for o in gc.get_objects() if type(o) is polymorphic_function.Function]
+    if not user_only:
+        return found
+    return [f for f in found if is_user_file(_file_of(f))]
+
+
+def _file_of(function: Any) -> str:
+    code = getattr(getattr(function, "python_function", None), "__code__", None)
+    return code.co_filename if code is not None else "<unknown>"
+
+
+def unpack(batch: Any) -> tuple:
+    """(x, y, sample_weight) of a batch for a compiled model."""
+    if not isinstance(batch, (tuple, list)):
+        return batch, None, None
+    parts = tuple(batch)
+    return (parts + (None, None, None))[:3]
+
+
+def to_tensors(value: Any) -> Any:
+    """Nested batch with numpy leaves as tensors; what cannot be converted stays."""
+    import tensorflow as tf
+
+    if isinstance(value, dict):
+        return {k: to_tensors(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(to_tensors(v) for v in value) if type(value) in (tuple, list) else value
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype != object:
+        return tf.convert_to_tensor(value)
+    return value
+
+
+def loss_of(value: Any) -> Any:
+    """The loss in what a step returned: a tensor, a mapping with `loss`, or the first of a tuple."""
+    if isinstance(value, dict):
+        value = value.get("loss", next(iter(value.values()), None))
+    elif isinstance(value, (tuple, list)):
+        value = value[0] if value else None
+    if value is None:
+        return None
+    try:
+        array = np.asarray(value)
+    except Exception:
+        return None
+    return array if array.dtype != object else None

@@ -198,7 +198,9 @@ class _Child:
             why = f"the replay's process ended without an answer ({_ending(code)})"
             why += f": {tail}" if tail else ""
         if self._last is not None and self._last.get("status") == "reproduced":
-            kept = read_answer({**self._last, "reason": f"{why}; what was found until then is kept"})
+            kept = read_answer(
+                {**self._last, "reason": f"{why}; what was found until then is kept"}
+            )
             if kept.status is ReplayStatus.REPRODUCED:
                 return kept
         return ReplayResult(status=ReplayStatus.CRASHED, reason=why)

@@ -15,7 +15,9 @@ INPUT = -2
 """Source index of values that were bad in the batch already."""
 _MAX_COUNTERFACTUALS = 4
 _RAISED_OP = re.compile(r"\[Op:(\w+)\]")
-_RAISED_NODE = re.compile(r"\{\{(?:function_)?node (?:__wrapped__)?([\w/.]+?)(?:_device_[^}]*)?\}\}")
+_RAISED_NODE = re.compile(
+    r"\{\{(?:function_)?node (?:__wrapped__)?([\w/.]+?)(?:_device_[^}]*)?\}\}"
+)
 
 
 class Localised:
@@ -70,7 +72,12 @@ class Localiser:
         found.benign = benign
         self._input_origin(found, before, batch, habits, harmful, bad_parts)
         ordered = [trace.records[i] for i in sorted(harmful) if i in trace.records]
-        independent = [r for r in ordered if r.forward_index is None or r.forward_index not in harmful]
+        independent = [
+            r for r in ordered if r.forward_index is None or r.forward_index not in harmful
+        ]
+        if found.origin is None and len(independent) > 1:
+            alive = self._without(before, batch, habits, independent[0].index, bad_parts)
+            independent = [independent[0], *(r for r in independent[1:] if r.index in alive)]
         origins = [origin_of(r) for r in independent]
         if found.origin is None and origins:
             found.origin, found.others = origins[0], origins[1:6]
@@ -137,6 +144,18 @@ class Localiser:
         ]
         return harmful, benign[:20]
 
+    def _without(
+        self,
+        before: Snapshot,
+        batch: Any,
+        habits: Dict[Any, int],
+        index: int,
+        seeds: Tuple[str, ...],
+    ) -> FrozenSet[int]:
+        """Births that happen without the first one too: the others were its consequences."""
+        patched, _ = self._trace(before, batch, habits, patch=frozenset((index,)), seeds=seeds)
+        return frozenset(patched.records) if patched.patched else NONE
+
     @staticmethod
     def _why_benign(record: OpRecord) -> str:
         if record.phase == frames.METRIC:
@@ -149,7 +168,9 @@ class Localiser:
         harms = [h for h in trace.harms if source in h.sources]
         if not harms:
             return []
-        best: Harm = min(harms, key=lambda h: (not h.target.startswith("the differentiated"), h.chain_end))
+        best: Harm = min(
+            harms, key=lambda h: (not h.target.startswith("the differentiated"), h.chain_end)
+        )
         return [*trace.chain(best), best.target]
 
     # -- the batch
@@ -158,7 +179,9 @@ class Localiser:
         """Parts of the batch that hold non-finite values which a healthy batch does not hold."""
         usual = {n: arrays.badness(a) for n, a in arrays.leaves(healthy_batch)}
         return tuple(
-            name for name, array in arrays.leaves(batch) if arrays.badness(array) & ~usual.get(name, 0)
+            name
+            for name, array in arrays.leaves(batch)
+            if arrays.badness(array) & ~usual.get(name, 0)
         )
 
     def _input_origin(

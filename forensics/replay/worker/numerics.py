@@ -54,3 +54,21 @@ def parse(message: str) -> Optional[Dict[str, str]]:
         "op_name": node.group(1) if node else found.group(3),
         "message": found.group(0),
     }
+
+
+def origin_from(found: Dict[str, str]) -> Dict[str, Any]:
+    """The report's origin when only this instrument spoke: a failure that op-by-op execution does not show."""
+    scopes = found["op_name"].split("/")
+    phase = "forward"
+    if "gradient_tape" in scopes:
+        phase = "backward"
+    elif any(s.startswith(("compile_loss", "loss")) for s in scopes[:-1]):
+        phase = "loss"
+    elif any(re.match(r"(adam|sgd|rmsprop|adagrad|nadam|ftrl|lion)", s) for s in scopes[:-1]):
+        phase = "optimizer"
+    layers = [s for s in scopes[:-1] if s not in ("gradient_tape", "StatefulPartitionedCall")]
+    return {
+        "op_type": found["op_type"], "op_name": found["op_name"], "output_slot": None, "dtype": None,
+        "shape": None, "layer": "/".join(layers) or None, "phase": phase, "input": None, "raised": None,
+        "source": None, "forward_op_type": None, "inputs": [], "outputs": [],
+    }  # fmt: skip

@@ -19,7 +19,9 @@ SATURATION = {"sigmoid": (0.01, 0.99), "tanh": (-0.99, 0.99), "hard_sigmoid": (0
 """Outputs beyond these bounds count as saturated (1 % from the activation's ends)."""
 
 
-def layers(case: Case, state: State, trace: Trace, before: Snapshot, after: Snapshot) -> List[Dict[str, Any]]:
+def layers(
+    case: Case, state: State, trace: Trace, before: Snapshot, after: Snapshot
+) -> List[Dict[str, Any]]:
     """One row per layer that holds weights or produced an activation in the traced step."""
     rows: Dict[str, Dict[str, Any]] = {}
     described = keras_layers(case)
@@ -32,7 +34,9 @@ def layers(case: Case, state: State, trace: Trace, before: Snapshot, after: Snap
         name = layer_of_variable(variable.name)
         row = rows.setdefault(name, _blank(name))
         key = id(variable.resource)
-        _weights(row, variable.name, before.get(key), after.get(key), trace.gradients.get(variable.name))
+        _weights(
+            row, variable.name, before.get(key), after.get(key), trace.gradients.get(variable.name)
+        )
     for path, array in trace.activations.items():
         row = rows.get(path)
         if row is None:
@@ -148,7 +152,9 @@ def _part(name: str, array: Any, usual: List[Any], rows: int) -> Dict[str, Any]:
         "stats": stats,
         "integer": array.dtype.kind in "iub",
         "usual_max_abs": max(map(arrays.max_abs, usual)) if usual else None,
-        "usual_std": float(np.median([arrays.statistics(name, a)["std"] for a in usual])) if usual else None,
+        "usual_std": float(np.median([arrays.statistics(name, a)["std"] for a in usual]))
+        if usual
+        else None,
         "column_spread": None,
         "bad_rows": arrays.bad_rows(array, rows),
         "max_row": None,
@@ -158,7 +164,12 @@ def _part(name: str, array: Any, usual: List[Any], rows: int) -> Dict[str, Any]:
             flat = np.abs(arrays.widen(array).astype(np.float64)).reshape(rows, -1)
             flat = np.where(np.isfinite(flat), flat, 0.0)
             part["max_row"] = int(flat.max(axis=1).argmax())
-    if array.ndim == 2 and array.dtype.kind == "f" and 2 <= array.shape[1] <= 4096 and len(array) > 1:
+    if (
+        array.ndim == 2
+        and array.dtype.kind == "f"
+        and 2 <= array.shape[1] <= 4096
+        and len(array) > 1
+    ):
         with np.errstate(all="ignore"):
             spread = arrays.widen(array).astype(np.float64).std(axis=0)
         spread = spread[np.isfinite(spread) & (spread > 0)]
@@ -224,6 +235,10 @@ def loss_name(loss: Any) -> tuple:
         return (", ".join(str(loss_name(v)[0]) for v in values), None)
     logits = getattr(loss, "from_logits", None)
     if logits is None:
-        logits = getattr(loss, "_fn_kwargs", {}).get("from_logits") if hasattr(loss, "_fn_kwargs") else None
+        logits = (
+            getattr(loss, "_fn_kwargs", {}).get("from_logits")
+            if hasattr(loss, "_fn_kwargs")
+            else None
+        )
     name = getattr(loss, "name", None) or getattr(loss, "__name__", None) or type(loss).__name__
     return str(name), None if logits is None else bool(logits)

@@ -16,7 +16,13 @@ def build(case: Case, batch: Any) -> None:
     """Create the variables of a compiled model and its optimizer, which loading needs to exist."""
     model = case.model
     if model is not None and case.step is None:
-        data = batch if isinstance(batch, tuple) else tuple(batch) if isinstance(batch, list) else (batch,)
+        data = (
+            batch
+            if isinstance(batch, tuple)
+            else tuple(batch)
+            if isinstance(batch, list)
+            else (batch,)
+        )
         symbolic = getattr(model, "_maybe_symbolic_build", None) or getattr(
             model, "_symbolic_build", None
         )
@@ -62,7 +68,9 @@ def _bundle(case: Case, path: str) -> List[str]:
     except AssertionError:
         if not _names_in(path) & set(case.restore):
             raise
-        return ["some variables of the case are not in %s; they kept their built values" % _tail(path)]
+        return [
+            "some variables of the case are not in %s; they kept their built values" % _tail(path)
+        ]
     return []
 
 

@@ -189,7 +189,9 @@ class Session:
                 if start["path"] is None:
                     self.notes.append("the replay started from the state that the case builds")
                 return failure
-            self.notes.append("steps %d to %d from %s stayed finite" % (start["step"], last + MARGIN, where))
+            self.notes.append(
+                "steps %d to %d from %s stayed finite" % (start["step"], last + MARGIN, where)
+            )
         return None
 
     def _forward(self, first: int, last: int) -> Optional[Failure]:
@@ -199,7 +201,9 @@ class Session:
         limit, losses = self.request["loss_limit"], []
         bad_before = self.state.bad()
         if bad_before and first == 0:
-            self.notes.append("the state is bad before the first step: %s" % ", ".join(list(bad_before)[:3]))
+            self.notes.append(
+                "the state is bad before the first step: %s" % ", ".join(list(bad_before)[:3])
+            )
         entered = self.state.snapshot()
         for step in range(first, last + 1):
             if time.monotonic() > self.deadline:
@@ -216,7 +220,12 @@ class Session:
                 self._adopt_new_variables(before)
             self.stepper.judge(outcome, bad_before)
             symptom = outcome.symptom
-            if symptom is None and limit is not None and outcome.loss is not None and outcome.loss > limit:
+            if (
+                symptom is None
+                and limit is not None
+                and outcome.loss is not None
+                and outcome.loss > limit
+            ):
                 symptom = "diverged"
             recent.append((step, before, batch))
             if symptom is not None:
@@ -263,11 +272,16 @@ class Session:
             if reference is not None:
                 same = same and _equal(reference, after)
             reference = after
-        self.answer["determinism"] = "bitwise" if same and runs > 2 else "none" if runs > 2 else "tolerance"
+        self.answer["determinism"] = (
+            "bitwise" if same and runs > 2 else "none" if runs > 2 else "tolerance"
+        )
         self.mode = self.stepper.mode
         outcome_text = failure.outcome.describe()
         if failure.symptom == "diverged":
-            outcome_text = "loss %.4g passed %.4g" % (failure.outcome.loss, self.request["loss_limit"])
+            outcome_text = "loss %.4g passed %.4g" % (
+                failure.outcome.loss,
+                self.request["loss_limit"],
+            )
         return [_attempt(self.mode, self.device, outcome_text, times, runs)]
 
     def _localise(self, failure: Failure) -> None:
@@ -279,9 +293,13 @@ class Session:
         assert trace is not None and outcome is not None
         if self.mode != "eager" and failure.symptom != "diverged":
             hit = outcome.symptom is not None
-            self.answer["attempts"].append(_attempt("eager", self.device, outcome.describe(), int(hit), 1))
+            self.answer["attempts"].append(
+                _attempt("eager", self.device, outcome.describe(), int(hit), 1)
+            )
             if not hit:
-                self.notes.append("op by op the step stays finite: only the %s mode fails" % self.mode)
+                self.notes.append(
+                    "op by op the step stays finite: only the %s mode fails" % self.mode
+                )
         self.answer.update(
             origin=found.origin, other_origins=found.others, benign=found.benign,
             chain=found.chain, samples=found.rows, unreplayable_ops=sorted(trace.random_ops),
@@ -321,12 +339,16 @@ class Session:
             self.notes.append("no remedy was tried: the baseline did not fail a second time")
 
     def _check_numerics(self, failure: Failure) -> None:
-        from .numerics import check_numerics
+        from .numerics import check_numerics, origin_from
 
         if failure.symptom == "diverged" or time.monotonic() > self.deadline - 5:
             return
         self.channel.progress("asking enable_check_numerics")
-        self.answer["check_numerics"] = check_numerics(self.stepper, failure.before, failure.batch)
+        found = check_numerics(self.stepper, failure.before, failure.batch)
+        self.answer["check_numerics"] = found
+        if found is not None and self.answer.get("origin") is None:
+            self.answer["origin"] = origin_from(found)
+            self.notes.append("the op is named by enable_check_numerics, in graph mode")
 
     # -- nothing failed
     def _not_reproduced(self) -> Dict[str, Any]:
@@ -339,7 +361,11 @@ class Session:
                 break
         with self._surviving("observation"):
             self._observe_only(step)
-        what = "the failure was not met" if wanted else "no failure to reproduce; one step was observed"
+        what = (
+            "the failure was not met"
+            if wanted
+            else "no failure to reproduce; one step was observed"
+        )
         hint = (
             "candidates: another data order, state that the checkpoint does not hold (random seeds, slots), another "
             "device or compiled fusion"

@@ -134,7 +134,9 @@ def _living(wanted: Dict[str, tuple]) -> Dict[str, List[Any]]:
     for thing in gc.get_objects():
         kind = type(thing)
         if kind not in group_of:
-            group_of[kind] = next((n for n, types in wanted.items() if issubclass(kind, types)), None)
+            group_of[kind] = next(
+                (n for n, types in wanted.items() if issubclass(kind, types)), None
+            )
         group = group_of[kind]
         if group is not None:
             found[group].append(thing)

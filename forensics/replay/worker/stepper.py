@@ -22,7 +22,9 @@ class Outcome:
 
     __slots__ = ("bad_state", "error", "loss", "loss_bits")
 
-    def __init__(self, loss: Optional[float], loss_bits: int, error: Optional[BaseException]) -> None:
+    def __init__(
+        self, loss: Optional[float], loss_bits: int, error: Optional[BaseException]
+    ) -> None:
         self.loss, self.loss_bits, self.error = loss, loss_bits, error
         self.bad_state: List[str] = []
 
@@ -44,7 +46,9 @@ class Outcome:
             parts.append("loss is %s" % ("NaN" if self.loss_bits & arrays.NAN else "Inf"))
         if self.bad_state:
             more = len(self.bad_state) - 1
-            parts.append("%s%s non-finite" % (self.bad_state[0], " and %d more" % more if more else ""))
+            parts.append(
+                "%s%s non-finite" % (self.bad_state[0], " and %d more" % more if more else "")
+            )
         return ", ".join(parts) or "finite"
 
 

@@ -19,7 +19,9 @@ from .state import METRIC, State
 NONE: FrozenSet[int] = frozenset()
 _MAX_SOURCES = 32
 _RANDOM = re.compile(r"(Random|Stateful|Multinomial|ParameterizedTruncated|Dropout)")
-_ASSIGN = re.compile(r"^(Assign\w*VariableOp|ResourceApply\w+|ResourceScatter\w+|ResourceSparseApply\w+)$")
+_ASSIGN = re.compile(
+    r"^(Assign\w*VariableOp|ResourceApply\w+|ResourceScatter\w+|ResourceSparseApply\w+)$"
+)
 
 
 class OpRecord:
@@ -96,13 +98,20 @@ class Trace:
         self._names: Dict[int, str] = {}
         self._parents: Dict[int, int] = {}
         self._output_of: Dict[int, int] = {}
+        self._user_of: Dict[Tuple[str, int], int] = {}
         self._forward: Dict[int, Tuple[Optional[str], Optional[Dict[str, Any]], str]] = {}
         self._reached: set = set()
         self._busy = False
 
     # -- the callback
     def __call__(
-        self, op_type: Any, inputs: Any, attrs: Any, outputs: Any, op_name: Any = None, graph: Any = None
+        self,
+        op_type: Any,
+        inputs: Any,
+        attrs: Any,
+        outputs: Any,
+        op_name: Any = None,
+        graph: Any = None,
     ) -> None:
         """Look at one op; called by TensorFlow right after it ran."""
         if graph is not None or self._busy:
@@ -125,6 +134,8 @@ class Trace:
         if phase in (frames.FORWARD, frames.LOSS):
             line = frames.user_line(4)
             self._forward[index] = (path or None, line, phase)
+            for tensor in inputs or ():
+                self._user_of[(op_type, getattr(tensor, "_id", -1))] = index
         if _ASSIGN.match(op_type):
             self._assign(index, op_type, path, phase, inputs, sources, parent)
             return
@@ -179,11 +190,15 @@ class Trace:
                     slot: int, array: Any, bits: int, sources: FrozenSet[int], parent: int,
                     habit: bool, ident: int) -> None:  # fmt: skip
         if index not in self._names:
-            self._names[index] = "%s_%d" % (op_type, index) if not path else "%s/%s_%d" % (path, op_type, index)
+            self._names[index] = (
+                "%s_%d" % (op_type, index) if not path else "%s/%s_%d" % (path, op_type, index)
+            )
         if not sources:
             record = self.records.get(index)
             if record is None:
-                record = self._describe(index, op_type, path, phase, inputs, outputs, slot, array, bits)
+                record = self._describe(
+                    index, op_type, path, phase, inputs, outputs, slot, array, bits
+                )
                 record.habit_inputs = habit
                 self.records[index] = record
             sources = frozenset((index,))
@@ -227,9 +242,11 @@ class Trace:
         found = frames.forward_operands(6)
         if found is None:
             return
-        record.forward_op, _, outputs = found
-        for tensor in outputs:
-            index = self._output_of.get(getattr(tensor, "_id", None) or -1)
+        record.forward_op, inputs, outputs = found
+        # the tape lets go of what a gradient does not need: either side may be gone
+        made = [self._output_of.get(getattr(t, "_id", -1)) for t in outputs]
+        used = [self._user_of.get((record.forward_op, getattr(t, "_id", -1))) for t in inputs]
+        for index in made + used:
             if index is not None and index in self._forward:
                 record.forward_index = index
                 path, line, phase = self._forward[index]
@@ -266,7 +283,9 @@ class Trace:
         record = OpRecord(index, op_type, op_type)
         record.layer, record.phase, record.bits = path or None, phase, bits
         record.dtype, record.shape = value.dtype.name, tuple(value.shape)
-        record.inputs = [arrays.statistics("input", v) for v in map(_value, inputs[1:]) if v is not None]
+        record.inputs = [
+            arrays.statistics("input", v) for v in map(_value, inputs[1:]) if v is not None
+        ]
         record.outputs = [arrays.statistics(variable.name, value)]
         record.variable = variable.name
         if phase == frames.OPTIMIZER:

@@ -69,7 +69,17 @@ class Trials:
                 trials.append(_row(remedy, change, "not_applicable", described, None, None, None))
                 continue
             if time.monotonic() > self.deadline:
-                trials.append(_row(remedy, change + " (no time left)", "not_applicable", described, None, None, None))
+                trials.append(
+                    _row(
+                        remedy,
+                        change + " (no time left)",
+                        "not_applicable",
+                        described,
+                        None,
+                        None,
+                        None,
+                    )
+                )
                 continue
             with applied():
                 self.stepper.retrace()
@@ -118,9 +128,7 @@ class Trials:
 
     # -- the changes
     def _changes(self) -> List[Any]:
-        optimizers = [
-            o for o in self.stepper.state.optimizers if not hasattr(o, "inner_optimizer")
-        ]
+        optimizers = [o for o in self.stepper.state.optimizers if not hasattr(o, "inner_optimizer")]
         rate = [o for o in optimizers if _has_rate(o)]
         return [
             ("clip_global_norm", "global gradient norm clipped to %g" % CLIP,

@@ -23,14 +23,16 @@ from forensics.signals.nonfinite import first_non_finite
 from forensics.signals.plateau import find_plateau
 from forensics.signals.rise import Rise, strongest_rise
 
-_THRESHOLD = 5.0
-_FEW = 30.0
+_THRESHOLD = 6.0
+_FEW = 100.0
 _LEAST_RISE = 0.05
 _LEAST_SPREAD = 0.4
 _BLOW_UP = float(np.log(10.0))
 _GROSS = float(np.log(100.0))
 _SUDDEN = 0.05
 _POINTS = 4000
+_EARLIER = 5
+_ENDING_IN_NON_FINITE = frozenset({"blow_up", "slow_blow_up", "divergence"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def failure_onset(loss: ArrayLike, gradient_norm: ArrayLike | None = None) -> On
     head = values[:bad]
     found = _worst(head, None if gradient is None else gradient[:bad], ended=bad is not None)
     events = _events(values, gradient, head, found.onset)
-    if bad is None or found.kind in {"blow_up", "slow_blow_up"}:
+    if bad is None or found.kind in _ENDING_IN_NON_FINITE:
         return replace(found, events=events)
     return Onset(True, bad, (bad, bad), "non_finite", None, np.inf, events, np.inf)
 
@@ -119,7 +121,7 @@ def _candidates(loss: Floats, curve: Floats, gradient: Floats | None) -> Iterato
     if rise is not None and (rise.score < threshold or rise.effect < _LEAST_RISE):
         rise = None
     if rise is not None and rise.effect >= _BLOW_UP:
-        yield _from_rise(curve, rise)
+        yield _from_rise(curve, rise, threshold)
     if gradient is not None:
         collapse = find_collapse(curve, gradient, threshold)
         if collapse is not None:
@@ -128,7 +130,7 @@ def _candidates(loss: Floats, curve: Floats, gradient: Floats | None) -> Iterato
     if spread is not None and (rise is None or spread[0].score > rise.score):
         yield _onset(_spread_kind(curve, spread[1].index), spread[1], spread[0].effect, spread[0].score)
     if rise is not None:
-        yield _from_rise(curve, rise)
+        yield _from_rise(curve, rise, threshold)
     plateau = find_plateau(curve)
     if plateau is not None:
         where = Break(plateau.index, plateau.index, plateau.index)
@@ -139,16 +141,35 @@ def _onset(kind: str, where: Break, effect: float, score: float) -> Onset:
     return Onset(True, where.index, (where.low, where.high), kind, None, effect, (), score)
 
 
-def _from_rise(curve: Floats, rise: Rise) -> Onset:
-    after = curve[rise.first :]
-    reached = rise.first + int(np.argmax(after >= rise.low + 0.7 * rise.effect))
-    where = locate_break(curve, rise.lowest - rise.width, max(reached, rise.last) + rise.width)
+def _from_rise(curve: Floats, rise: Rise, threshold: float) -> Onset:
+    where, reached = _rise_break(curve, rise)
+    for _ in range(_EARLIER):
+        # The sharpest break of a blow-up is often not its first: had it been rising before?
+        earlier = strongest_rise(curve[: where.index])
+        if earlier is None or earlier.score < threshold or earlier.effect < _LEAST_RISE:
+            break
+        before, _ = _rise_break(curve[: where.index], earlier)
+        if before.index >= where.index:
+            break
+        where = before
     if rise.effect < _BLOW_UP:
         kind = "divergence" if rise.effect >= np.log(2.0) else "level_rise"
     else:
         slow = reached - where.index > max(10.0, _SUDDEN * curve.shape[0])
         kind = "slow_blow_up" if slow else "blow_up"
     return _onset(kind, where, rise.effect, rise.score)
+
+
+def _onset(kind: str, where: Break, effect: float, score: float) -> Onset:
+    return Onset(True, where.index, (where.low, where.high), kind, None, effect, (), score)
+
+
+def _rise_break(curve: Floats, rise: Rise) -> tuple[Break, int]:
+    """Break at which a rise began, and index at which most of it was reached."""
+    after = curve[rise.first :]
+    reached = rise.first + int(np.argmax(after >= rise.low + 0.7 * rise.effect))
+    end = max(reached, rise.last) + rise.width
+    return locate_break(curve, rise.lowest - rise.width, end), reached
 
 
 def _spread_rise(loss: Floats, curve: Floats, threshold: float) -> tuple[Rise, Break] | None:

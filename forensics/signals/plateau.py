@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from forensics.signals.arrays import Floats, block_medians
-from forensics.signals.locate import line_costs
 from forensics.signals.scale import median_scale
 
 _FEWEST = 120  # values
 _BLOCKS = 200
 _SHARE = 0.15  # of the run, at the least before the stop and after it
 _DROP = 0.2  # nats of loss that the run must have learned before it stopped
-_UNDIMINISHED = 0.6  # rate in the second half before the stop, against that of the first half
+_UNDIMINISHED = 0.7  # least rate in any third of the time before the stop, against the whole
 _STOPPED = 0.1  # rate after the stop, against that before it
+_MISFIT = 1.5  # scatter around the line before the stop, against the noise of neighbours
 _EVIDENCE = 10.0  # log likelihood ratio of the corner against the smooth approach
 
 
@@ -40,21 +40,13 @@ def find_plateau(values: Floats) -> Plateau | None:
     size = max(1, n // _BLOCKS)
     blocks = block_medians(values, size)
     count = blocks.shape[0]
-    edge = max(6, int(_SHARE * count))
-    prefix, _ = line_costs(blocks)
-    flat = _suffix_mean_costs(blocks)
-    corner = edge + int(np.argmin((prefix + flat)[edge : count - edge]))
-    before, after = blocks[:corner], blocks[corner:]
-    rate = -_slope(before)
-    drop = rate * corner
+    edge = max(8, int(_SHARE * count))
+    corner, sharp, drop = _hinge(blocks, edge)
     noise = median_scale(np.diff(blocks))[1] / float(np.sqrt(2.0))
-    if drop < max(_DROP, 4.0 * noise):
+    if drop < max(_DROP, 4.0 * noise) or not _steady(blocks[:corner], drop):
         return None
-    if -_slope(before[corner // 2 :]) < _UNDIMINISHED * -_slope(before[: corner // 2]):
+    if abs(_slope(blocks[corner:])) > _STOPPED * drop / corner:
         return None
-    if abs(_slope(after)) > _STOPPED * rate:
-        return None
-    sharp = float(prefix[corner] + flat[corner])
     smooth = _smooth_cost(blocks, corner)
     score = count / 2.0 * float(np.log((smooth + 1e-12) / (sharp + 1e-12)))
     if score < _EVIDENCE:
@@ -62,12 +54,28 @@ def find_plateau(values: Floats) -> Plateau | None:
     return Plateau(n % size + corner * size, drop, score)
 
 
-def _suffix_mean_costs(values: Floats) -> Floats:
-    back = (values - values.mean())[::-1]
-    count = np.maximum(np.arange(values.shape[0] + 1, dtype=np.float64), 1.0)
-    total = np.concatenate([[0.0], np.cumsum(back)])
-    square = np.concatenate([[0.0], np.cumsum(back * back)])
-    return np.asarray(np.maximum(square - total * total / count, 0.0)[::-1])
+def _hinge(values: Floats, edge: int) -> tuple[int, float, float]:
+    """Best line that turns flat: index of the corner, squared error, fall before the corner."""
+    n = values.shape[0]
+    corners = np.arange(edge, n - edge + 1)
+    ramp = np.maximum(corners[:, None] - np.arange(n), 0.0)
+    ramp -= ramp.mean(axis=1, keepdims=True)
+    rest = values - values.mean()
+    rates = ramp @ rest / (ramp * ramp).sum(axis=1)
+    costs = ((rest - rates[:, None] * ramp) ** 2).sum(axis=1)
+    best = int(np.argmin(costs))
+    return int(corners[best]), float(costs[best]), float(rates[best] * corners[best])
+
+
+def _steady(before: Floats, drop: float) -> bool:
+    """Whether the loss fell along one line: no jump, no slowing down, no hump."""
+    time = np.arange(before.shape[0]) - (before.shape[0] - 1) / 2.0
+    rest = before - before.mean() - _slope(before) * time
+    noise = median_scale(np.diff(before))[1] / float(np.sqrt(2.0))
+    if float(rest.std()) > _MISFIT * noise + 0.01 * drop:
+        return False
+    rates = [-_slope(part) * before.shape[0] / drop for part in np.array_split(before, 3)]
+    return min(rates) > _UNDIMINISHED and max(rates) < 1.0 / _UNDIMINISHED
 
 
 def _slope(values: Floats) -> float:

@@ -88,16 +88,16 @@ def terminal_rise(values: Floats, width: int) -> Rise | None:
 
 
 def _level_noise(blocks: Floats, span: int) -> float:
-    """Sigma of a level of ``span`` blocks, free of trend; the larger of two estimates.
+    """Sigma of a level of ``span`` blocks, free of trend; the largest of four estimates.
 
-    From second differences of neighbouring levels, which see autocorrelation beyond a block, and
-    from those of neighbouring blocks, which are many; sqrt(6) is the norm of (1, -2, 1), and the
+    From second differences of levels one, two and four apart, which see autocorrelation beyond a
+    level, and from those of neighbouring blocks, which are many; sqrt(6) is the norm of (1, -2, 1), and the
     median of ``span`` values is sqrt(pi / 2 / span) as noisy as one.
     """
     fine = _second_difference_sigma(blocks, 1) * float(np.sqrt(np.pi / 2 / max(span, 2)))
     levels = sliding_medians(blocks, span) if blocks.shape[0] >= span else blocks
-    coarse = _second_difference_sigma(levels, span)
-    return max(fine, coarse)
+    coarse = [_second_difference_sigma(levels, span * many) for many in (1, 2, 4)]
+    return max(fine, *coarse)
 
 
 def _second_difference_sigma(values: Floats, lag: int) -> float:

@@ -75,7 +75,8 @@ _SLOPES = {
 
 
 def _smallest(stats: Stats) -> str:
-    return f"the smallest value that went in is {number(stats['min'])}"
+    share = f" ({number(stats['zero'])} of {number(stats['count'])} are 0)" if stats["zero"] else ""
+    return f"the smallest value that went in is {number(stats['min'])}{share}"
 
 
 def _largest(stats: Stats) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 STATUS = {
@@ -77,7 +78,7 @@ PHASE = {
     "input": "the input",
     "forward": "the forward pass",
     "loss": "the loss",
-    "backward": "the backward pass (gradients)",
+    "backward": "the backward pass",
     "optimizer": "the optimizer's update",
     "state": "the state restored at the start",
     "metric": "a metric",
@@ -210,7 +211,18 @@ FAMILY = {
 
 def plain(slug: str | None) -> str:
     """Return a slug as words: learning_rate_too_high -> learning rate too high."""
-    return "unknown" if slug is None else slug.removeprefix("x-").replace("_", " ")
+    if slug is None:
+        return "unknown"
+    return slug.removeprefix("x-").replace("non_finite", "non-finite").replace("_", " ")
+
+
+def sentence(text: str, stop: str = ".") -> str:
+    """Return a text that starts with a capital, unless with a name, and ends with a full stop."""
+    text = text.strip()
+    first = re.match(r"[a-z]+(?=[ ,:;]|$)", text)
+    if first:
+        text = text[0].upper() + text[1:]
+    return text + stop if text and (text[-1].isalnum() or text[-1] in ")]'\"%") else text
 
 
 def advice(code: str) -> Advice | None:

@@ -1,0 +1,1 @@
+"""What can go wrong with a training run, one pathology per file."""

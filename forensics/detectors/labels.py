@@ -1,0 +1,139 @@
+"""DAT003: a label or id outside its range."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from forensics.detectors.base import Example, not_observed
+from forensics.detectors.scenes import origin, part, replayed, tensor
+from forensics.domain.evidence import OpEvidence
+from forensics.domain.findings import Finding, NotChecked, Severity
+from forensics.domain.quantity import StepAxis
+from forensics.domain.replay import Origin
+from forensics.domain.run import TensorKind
+from forensics.domain.scene import Scene
+
+_SPARSE_LOSSES = ("SparseSoftmaxCrossEntropyWithLogits",)
+_MESSAGES = re.compile(
+    r"label value|outside the valid range|valid range of \[0|labels? .*out of (?:range|bounds)"
+    r"|indices\[.*\] = -?\d+ is not in \[0, \d+\)|class (?:index|id) .*(?:range|bounds)",
+    re.IGNORECASE | re.DOTALL,
+)
+_DOMAIN_OPS = frozenset(
+    {"Log", "Log1p", "Lgamma", "Sqrt", "Rsqrt", "Pow", "Xlogy", "Xlog1py", "Digamma"}
+)
+
+
+@dataclass(frozen=True)
+class LabelOutOfRange:
+    """A class index is not in [0, C), or a target lies outside the domain of its loss.
+
+    **Why it is bad.** The same labels raise an error on the CPU, give a NaN loss on a GPU or under
+    XLA, and read a foreign row of a table elsewhere: the run is wrong even where it does not stop.
+
+    **What it says.** An error when the replayed step raised the message of such a label, when the
+    fused sparse cross-entropy made NaN out of finite logits, or when an op of the loss left its
+    domain on values that are the batch's own targets.
+
+    Parameters
+    ----------
+    tolerance : float
+        Relative difference below which an operand's extreme is taken for the target's, default
+        1e-6.
+
+    References
+    ----------
+    .. [1] TensorFlow, ``tf.nn.sparse_softmax_cross_entropy_with_logits``: labels outside the range
+       raise on the CPU and give NaN on the GPU.
+    """
+
+    tolerance: float = 1e-6
+
+    code: ClassVar[str] = "DAT003"
+    name: ClassVar[str] = "label-out-of-range"
+    requires: ClassVar[tuple[str, ...]] = ("replay",)
+    needs_replay: ClassVar[bool] = True
+
+    def detect(self, scene: Scene) -> Iterator[Finding | NotChecked]:
+        """Report a label that cannot be."""
+        replay = scene.replay
+        if replay is None or (replay.origin is None and replay.observation is None):
+            yield not_observed(self.code, scene, "the labels were not looked at")
+            return
+        found = replay.origin
+        reason = self._reason(found, scene) if found is not None else None
+        if found is None or reason is None:
+            return
+        step = replay.step if replay.step is not None else 0
+        yield Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            summary=f"{reason} at step {step}",
+            onset_step=replay.step,
+            onset_interval=None if replay.step is None else (step, step),
+            step_axis=StepAxis.BATCH,
+            evidence=(
+                OpEvidence(
+                    found.op_type or "(input)",
+                    found.op_name or "",
+                    found.layer,
+                    found.phase.value,
+                    step,
+                    (found.raised or reason)[:300],
+                ),
+            ),
+        )
+
+    def _reason(self, found: Origin, scene: Scene) -> str | None:
+        if found.raised is not None:
+            return "a label or id is out of range" if _MESSAGES.search(found.raised) else None
+        if found.op_type in _SPARSE_LOSSES and not any(t.bad for t in found.inputs):
+            logits = max((abs(t.max) for t in found.inputs[:1]), default=0.0)
+            return (
+                "the loss is NaN on finite logits: a label is out of range"
+                if logits < 1e30
+                else None
+            )
+        return self._target(found, scene)
+
+    def _target(self, found: Origin, scene: Scene) -> str | None:
+        """Whether the operand that leaves the op's domain is the batch's own target."""
+        seen = scene.observation
+        if seen is None or found.op_type not in _DOMAIN_OPS or not found.inputs:
+            return None
+        low = found.inputs[0].min
+        if not low < 0:
+            return None
+        for one in seen.batch:
+            shifts = (0.0, 1.0)  # log(y) and log(1 + y)
+            if one.name.split("/")[0] != "x" and any(
+                abs(one.stats.min + s - low) <= self.tolerance * max(1.0, abs(low)) for s in shifts
+            ):
+                return f"`{one.name}` holds {one.stats.min:.4g}, outside the domain of the loss"
+        return None
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """Show a raised label; a negative count; a log of zero that no label made."""
+        raised = origin(
+            "SparseSoftmaxCrossEntropyWithLogits",
+            raised="Received a label value of 7 which is outside the valid range of [0, 7)",
+        )
+        negative = tensor("y", TensorKind.OTHER, low=-2.0, high=9.0)
+        zero = tensor("p", TensorKind.OTHER, low=0.0, zero=1)
+        return (
+            Example("an op raised", replayed(step=9, origin=raised), 9, Severity.ERROR),
+            Example(
+                "log of a negative count",
+                replayed(
+                    step=3, origin=origin("Log", inputs=(negative,)), batch=[part("y", largest=2.0)]
+                ),
+                3,
+                Severity.ERROR,
+            ),
+            Example("log(0) of a probability", replayed(origin=origin("Log", inputs=(zero,)))),
+        )

@@ -1,0 +1,131 @@
+"""From findings to causes: clues are collected, weighed against the catalogue, and worded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+from forensics.diagnosis.catalogue import CATALOGUE
+from forensics.diagnosis.clues import Clue, unique
+from forensics.diagnosis.mechanisms import replay_clues
+from forensics.diagnosis.remedies import remedies
+from forensics.diagnosis.signs import curve_clues, finding_clues
+from forensics.diagnosis.weigh import Weighed, weigh
+from forensics.domain.diagnosis import Cause, Diagnosis, Grade
+from forensics.domain.findings import Finding, Severity
+from forensics.domain.quantity import Quantity
+from forensics.domain.replay import ReplayResult, ReplayStatus, TrialStatus
+from forensics.domain.scene import Scene
+
+__all__ = ["diagnose"]
+
+
+def diagnose(scene: Scene, findings: Sequence[Finding]) -> tuple[Diagnosis, ...]:
+    """Name the causes, most likely first.
+
+    Parameters
+    ----------
+    scene : Scene
+        The run, and the replay's answer once there is one (it outranks the logs).
+    findings : sequence of Finding
+        What the detectors said of the same scene.
+
+    Returns
+    -------
+    tuple of Diagnosis
+        Never empty: `healthy` when no finding is a warning or an error, `unknown` first when no
+        cause reaches the floor of confidence.
+    """
+    if not any(f.severity is not Severity.INFO for f in findings):
+        return (_healthy(scene),)
+    clues = unique(
+        chain(
+            replay_clues(scene, findings),
+            finding_clues(scene, findings),
+            curve_clues(scene, findings),
+        )
+    )
+    ranked = weigh(clues)
+    return tuple(
+        _worded(one, ranked[k + 1] if k + 1 < len(ranked) else None, scene, findings)
+        for k, one in enumerate(ranked)
+    )
+
+
+def _worded(
+    one: Weighed, rival: Weighed | None, scene: Scene, findings: Sequence[Finding]
+) -> Diagnosis:
+    entry = CATALOGUE[one.cause]
+    supporting = _codes(one.supporting)
+    if one.cause is Cause.UNKNOWN:
+        # Whatever is wrong is what remains to be explained.
+        wrong = (f.code for f in findings if f.severity is not Severity.INFO)
+        supporting = tuple(dict.fromkeys(wrong))
+    return Diagnosis(
+        cause=one.cause,
+        confidence=one.confidence,
+        grade=_grade(one, supporting, scene.replay),
+        summary=_summary(entry.meaning, one.supporting),
+        supporting=supporting,
+        contradicting=_codes(one.contradicting),
+        remedies=remedies(entry.remedies, scene.replay),
+        next_check=_next_check(one, rival),
+    )
+
+
+def _codes(clues: Sequence[Clue]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(code for clue in clues for code in clue.codes))
+
+
+def _summary(meaning: str, supporting: Sequence[Clue]) -> str:
+    seen = "; ".join(clue.text for clue in supporting[:3])
+    head = meaning[:1].upper() + meaning[1:]
+    return f"{head}. Seen: {seen}." if seen else f"{head}."
+
+
+def _next_check(one: Weighed, rival: Weighed | None) -> str | None:
+    """Return what tells this cause from the next one."""
+    own = CATALOGUE[one.cause].decide
+    if rival is None or rival.cause is Cause.UNKNOWN:
+        return own or None
+    return f"Against {rival.cause.value}: {own}; {CATALOGUE[rival.cause].decide}."
+
+
+def _grade(one: Weighed, codes: Sequence[str], replay: ReplayResult | None) -> Grade:
+    """How the claim is known: the best that holds."""
+    reproduced = replay is not None and replay.status is ReplayStatus.REPRODUCED
+    if reproduced and replay is not None and one.cause is not Cause.UNKNOWN:
+        own = CATALOGUE[one.cause].remedies
+        fixed = {t.remedy for t in replay.trials if t.status is TrialStatus.FIXED}
+        if fixed & set(own):
+            return Grade.FIX_VERIFIED
+        return Grade.REPRODUCED
+    if "NUM002" in codes:
+        return Grade.OBSERVED_IN_CHECKPOINT
+    return Grade.OBSERVED_IN_LOGS if codes else Grade.INFERRED
+
+
+def _healthy(scene: Scene) -> Diagnosis:
+    run, replay = scene.run, scene.replay
+    looked = []
+    if run.train_loss is not None:
+        looked.append(f"{len(run.train_loss)} points of the loss `{run.train_loss.tag}`")
+    if run.of(Quantity.GRADIENT_NORM):
+        looked.append("gradient norms")
+    if run.checkpoints:
+        looked.append(f"{len(run.checkpoints)} checkpoints")
+    if replay is not None and replay.observation is not None:
+        looked.append(f"step {replay.observation.step}, run again")
+    checked = ", ".join(looked) or "nothing that could show a failure"
+    # Each kind of evidence that was looked at leaves less room for what went unseen.
+    confidence = round(0.5 + 0.12 * len(looked), 2) if looked else 0.1
+    return Diagnosis(
+        cause=Cause.HEALTHY,
+        confidence=confidence,
+        grade=Grade.OBSERVED_IN_LOGS if run.train_loss is not None else Grade.INFERRED,
+        summary=f"Nothing wrong found. Checked: {checked}.",
+        supporting=(),
+        contradicting=(),
+        remedies=(),
+        next_check=None,
+    )

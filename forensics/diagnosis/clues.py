@@ -1,0 +1,92 @@
+"""One thing that speaks for or against causes, read from a replay or from findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Sign(StrEnum):
+    """What a clue says; the catalogue holds how much it weighs for each cause."""
+
+    # The replay: where the first bad value was made, and how.
+    INPUT_NON_FINITE = "input_non_finite"
+    LABEL_RANGE = "label_range"
+    RAISED = "raised"
+    STATE_BAD = "state_bad"
+    HALF_RANGE = "half_range"
+    HALF_ROUNDING = "half_rounding"
+    HALF_DOMAIN = "half_domain"
+    DOMAIN_LAYER = "domain_layer"
+    DOMAIN_LOSS = "domain_loss"
+    DOMAIN_BACKWARD = "domain_backward"
+    DOMAIN_OPTIMIZER = "domain_optimizer"
+    GROWTH_FIRST_STEP = "growth_first_step"
+    GROWTH_LATER = "growth_later"
+    OPTIMIZER_OVERFLOW = "optimizer_overflow"
+    BATCH_OUTLIER = "batch_outlier"
+    NOT_NORMALISED = "not_normalised"
+    # The trials, read together with the mechanism.
+    RATE_FIXES_GROWTH = "rate_fixes_growth"
+    RATE_DELAYS = "rate_delays"
+    RATE_NO_HELP = "rate_no_help"
+    CLIP_FIXES_GROWTH = "clip_fixes_growth"
+    CLIP_NO_HELP = "clip_no_help"
+    FIX_BY_CHANCE = "fix_by_chance"
+    NOT_REPRODUCED = "not_reproduced"
+    # Structure and weights.
+    MISMATCH = "mismatch"
+    WIDE_KERNELS = "wide_kernels"
+    HALF_POLICY = "half_policy"
+    # Curves and checkpoints.
+    SUDDEN = "sudden"
+    INF_FIRST = "inf_first"
+    GROWN_GRADIENTS = "grown_gradients"
+    JUMPED_GRADIENTS = "jumped_gradients"
+    GROWN_LOSS = "grown_loss"
+    DIVERGED = "diverged"
+    RATE_ROSE = "rate_rose"
+    RATE_LARGE = "rate_large"
+    RATE_TINY = "rate_tiny"
+    VANISHING = "vanishing"
+    DEAD = "dead"
+    SPIKE_BEFORE_DEATH = "spike_before_death"
+    SATURATED = "saturated"
+    STALLED = "stalled"
+    OSCILLATES = "oscillates"
+    IMPLAUSIBLE_FIRST_LOSS = "implausible_first_loss"
+    SLOTS_FIRST = "slots_first"
+    SCALE_COLLAPSED = "scale_collapsed"
+
+
+@dataclass(frozen=True, slots=True)
+class Clue:
+    """A sign with the sentence that says what was seen.
+
+    Parameters
+    ----------
+    sign : Sign
+        What kind of thing it is; the catalogue weighs it.
+    text : str
+        What was seen, a clause without a full stop.
+    codes : tuple of str
+        Codes of the findings it was read from; empty when it comes from the replay alone.
+    """
+
+    sign: Sign
+    text: str
+    codes: tuple[str, ...] = ()
+
+
+def unique(clues: Iterable[Clue]) -> tuple[Clue, ...]:
+    """Return each sign once, so that the same evidence does not count twice; codes are joined."""
+    found: dict[Sign, Clue] = {}
+    for clue in clues:
+        known = found.get(clue.sign)
+        if known is None:
+            found[clue.sign] = clue
+        else:
+            codes = tuple(dict.fromkeys((*known.codes, *clue.codes)))
+            found[clue.sign] = Clue(clue.sign, known.text, codes)
+    return tuple(found.values())

@@ -1,0 +1,172 @@
+"""From findings and curves to clues: what can be said without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from forensics.detectors.curves import before, failure, first_bad_index, log_level
+from forensics.detectors.settings import Settings
+from forensics.diagnosis.clues import Clue, Sign
+from forensics.domain.evidence import CurveEvidence, TensorEvidence
+from forensics.domain.findings import Finding, Severity
+from forensics.domain.quantity import Quantity, StepAxis
+from forensics.domain.run import FloatArray, Run, Series, TensorKind
+from forensics.domain.scene import Scene
+
+GROWN = 1e3
+"""Growth of the last finite losses before a failure, x their lowest, that is no accident."""
+CALM_POINTS = 10
+"""Fewest points of a calm stretch for a failure to count as sudden."""
+JUMP_DECADES = 4.0
+"""Growth of a gradient norm from one point to the next, out of calm, that no step size explains."""
+SPIKE = 10.0
+"""Peak of the loss over its first value that can kill units."""
+LARGE_RATE = {"sgd": 0.5}
+"""Learning rates that are large, by optimizer."""
+LARGE_RATE_ADAPTIVE = 0.03
+"""The same for adaptive and unknown ones."""
+
+_DIRECT = {
+    "MOD001": Sign.MISMATCH,
+    "OPT001": Sign.RATE_ROSE,
+    "OPT002": Sign.RATE_TINY,
+    "GRD002": Sign.VANISHING,
+    "GRD003": Sign.DEAD,
+    "ACT001": Sign.DEAD,
+    "ACT002": Sign.SATURATED,
+    "LOS001": Sign.DIVERGED,
+    "LOS003": Sign.IMPLAUSIBLE_FIRST_LOSS,
+}
+"""Findings that are clues as they stand (warnings and errors only)."""
+
+
+def finding_clues(scene: Scene, findings: Sequence[Finding]) -> Iterator[Clue]:
+    """Clues of the findings, each with the finding's own sentence."""
+    for found in findings:
+        if found.severity is Severity.INFO:
+            continue
+        sign = _DIRECT.get(found.code)
+        if sign is not None:
+            yield Clue(sign, found.summary, (found.code,))
+        elif found.code == "DAT002":
+            outlier = found.severity is Severity.ERROR
+            yield Clue(
+                Sign.BATCH_OUTLIER if outlier else Sign.NOT_NORMALISED, found.summary, (found.code,)
+            )
+        elif found.code == "WGT001":
+            yield Clue(Sign.WIDE_KERNELS, found.summary, (found.code,))
+        elif found.code == "GRD001":
+            yield Clue(_growth_sign(scene.run, found), found.summary, (found.code,))
+        elif found.code == "LOS002":
+            swings = "swings" in found.summary
+            yield Clue(Sign.OSCILLATES if swings else Sign.STALLED, found.summary, (found.code,))
+        elif found.code == "PRC001" and "loss scale" in found.summary:
+            yield Clue(Sign.SCALE_COLLAPSED, found.summary, (found.code,))
+
+
+def curve_clues(scene: Scene, findings: Sequence[Finding]) -> Iterator[Clue]:
+    """Clues that need the curves and the checkpoints beside the findings."""
+    run, codes = scene.run, {f.code for f in findings if f.severity is not Severity.INFO}
+    yield from _checkpoints(findings)
+    if "GRD003" in codes or "ACT001" in codes:
+        yield from _spike(run, tuple(sorted(codes & {"GRD003", "ACT001"})))
+    settings = Settings.of(scene)
+    if codes:
+        yield from _rate(run, settings)
+    failed = failure(run)
+    if failed is not None and failed.non_finite:
+        yield from _onset(run, tuple(sorted(codes & {"NUM001", "NUM002"})))
+        if settings.half_precision:
+            yield Clue(Sign.HALF_POLICY, f"the policy is {settings.dtype_policy}")
+
+
+def _onset(run: Run, support: tuple[str, ...]) -> Iterator[Clue]:
+    """How the loss went into the failure."""
+    loss, failed = run.train_loss, failure(run)
+    if loss is None or not len(loss) or failed is None or failed.axis is not loss.step_axis:
+        return
+    end = before(loss, failed)
+    values = loss.values[:end]
+    finite = values[np.isfinite(values)]
+    grown = len(finite) >= 2 and _recent_growth(finite) >= GROWN
+    if grown:
+        yield Clue(
+            Sign.GROWN_LOSS, f"the loss grew {_recent_growth(finite):.2g}-fold just before", support
+        )
+    elif len(finite) >= CALM_POINTS and not _norm_grew(run, failed.step):
+        yield Clue(Sign.SUDDEN, "nothing in the curves announced it", support)
+    index = first_bad_index(loss.values)
+    if index is not None and np.isinf(loss.values[index]) and not grown:
+        yield Clue(Sign.INF_FIRST, "the loss is infinite before it is NaN", support)
+
+
+def _recent_growth(finite: FloatArray) -> float:
+    """Last finite losses over the lowest one of the last ten."""
+    tail = np.abs(finite[-10:])
+    low = float(np.min(tail[:-1])) if len(tail) > 1 else float(tail[0])
+    return float(tail[-1]) / low if low > 0 else 1.0
+
+
+def _norm_grew(run: Run, step: int) -> bool:
+    norm = run.gradient_norm
+    if norm is None:
+        return False
+    values = norm.values[(norm.steps < step)]
+    values = values[np.isfinite(values) & (values > 0)]
+    if len(values) < CALM_POINTS:
+        return False
+    middle, _ = log_level(values[: len(values) // 2])
+    return bool(np.log10(values[-1]) - middle > 2.0)
+
+
+def _growth_sign(run: Run, found: Finding) -> Sign:
+    """Growth over several steps, or one jump out of a calm stretch."""
+    curve = next((e for e in found.evidence if isinstance(e, CurveEvidence)), None)
+    norm = next((s for s in run.series if curve is not None and s.tag == curve.tag), None)
+    if curve is None or norm is None:
+        return Sign.GROWN_GRADIENTS
+    start = int(np.searchsorted(norm.steps, curve.first_step))
+    if start < CALM_POINTS or curve.last_step - curve.first_step > 1:
+        return Sign.GROWN_GRADIENTS
+    here, previous = float(norm.values[start]), float(norm.values[start - 1])
+    jumped = previous > 0 and here / previous >= 10.0**JUMP_DECADES
+    return Sign.JUMPED_GRADIENTS if jumped else Sign.GROWN_GRADIENTS
+
+
+def _checkpoints(findings: Sequence[Finding]) -> Iterator[Clue]:
+    for found in findings:
+        if found.code != "NUM002" or found.severity is Severity.INFO:
+            continue
+        tensors = [e for e in found.evidence if isinstance(e, TensorEvidence)]
+        if tensors and all(e.kind is TensorKind.SLOT for e in tensors):
+            yield Clue(
+                Sign.SLOTS_FIRST, "optimizer slots overflowed before the weights", (found.code,)
+            )
+        if tensors and tensors[0].step == 0:
+            yield Clue(Sign.STATE_BAD, "the checkpoint of step 0 is poisoned", (found.code,))
+
+
+def _spike(run: Run, support: tuple[str, ...]) -> Iterator[Clue]:
+    loss = run.train_loss
+    if loss is None or len(loss) < 3:
+        return
+    finite = loss.values[np.isfinite(loss.values)]
+    if len(finite) < 3 or not finite[0] > 0:
+        return
+    peak = float(np.max(finite)) / float(np.min(finite[: int(np.argmax(finite)) + 1]))
+    if peak >= SPIKE:
+        text = f"the loss shot up {peak:.3g}-fold before the units fell silent"
+        yield Clue(Sign.SPIKE_BEFORE_DEATH, text, support)
+
+
+def _rate(run: Run, settings: Settings) -> Iterator[Clue]:
+    """Return a learning rate that is large for its optimizer."""
+    rates: tuple[Series, ...] = run.of(Quantity.LEARNING_RATE, StepAxis.BATCH)
+    rate = float(np.max(rates[0].values)) if rates and len(rates[0]) else settings.learning_rate
+    if rate is None or not np.isfinite(rate):
+        return
+    limit = LARGE_RATE.get(settings.optimizer or "", LARGE_RATE_ADAPTIVE)
+    if rate > limit:
+        yield Clue(Sign.RATE_LARGE, f"a learning rate of {rate:.3g} is large")

@@ -1,0 +1,120 @@
+"""`forensics analyze LOGDIR`: read a run, judge it, render the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from forensics.cli.exit_codes import exit_code
+from forensics.cli.main import debug_option
+from forensics.cli.output import FORMATS, check_outputs, show, write_outputs
+from forensics.cli.progress import reporting
+from forensics.errors import UsageError
+
+_EXIT_CODES = (
+    "Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 wrong usage; 3 some input could not "
+    "be examined and nothing worse was found; 4 internal error; 5 a replay was refused for lack of "
+    "consent."
+)
+
+
+@debug_option
+@click.command(
+    "analyze", short_help="Say when and why a training run went wrong.", epilog=_EXIT_CODES
+)
+@click.argument("logdir", required=False, metavar="LOGDIR")
+@click.option("--logdir", "named", metavar="LOGDIR", help="The same, as TensorBoard users type it.")
+@click.option(
+    "--replay",
+    metavar="FILE:FUNCTION",
+    help="Run the failing step again. The function returns a forensics.ReplayCase; this runs the "
+    "code of FILE.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    default="auto",
+    show_default=True,
+    help="Where the replay runs.",
+)
+@click.option(
+    "--step-offset",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Added to logged steps to get the index of the batch, counted from 0.",
+)
+@click.option(
+    "--replay-timeout",
+    type=click.FloatRange(min=1.0),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="When the replay is stopped.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Write the report there too, as .html, .json, .md or .txt; may be given several times.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="What is written to stdout.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "info", "never"]),
+    default="error",
+    show_default=True,
+    help="The least severity that makes the exit code 1.",
+)
+def command(
+    logdir: str | None,
+    named: str | None,
+    replay: str | None,
+    device: str,
+    step_offset: int,
+    replay_timeout: float,
+    outputs: tuple[Path, ...],
+    form: str,
+    fail_on: str,
+) -> int:
+    """Say when and why a training run went wrong, from its logs and checkpoints.
+
+    LOGDIR holds the TensorBoard event files and the checkpoints of ONE run. With --replay the
+    failing step is run again in a child process, which names the first bad operation.
+    """
+    folder = _one_of(logdir, named)
+    check_outputs(outputs)
+    from forensics.pipeline import analyze
+
+    with reporting() as progress:
+        report = analyze(
+            folder,
+            replay=replay,
+            device=device,
+            step_offset=step_offset,
+            replay_timeout=replay_timeout,
+            progress=progress,
+        )
+    write_outputs(report, outputs)
+    show(report, form)
+    return exit_code(report, fail_on)
+
+
+def _one_of(logdir: str | None, named: str | None) -> str:
+    if logdir and named:
+        raise UsageError("LOGDIR was given twice: leave out --logdir")
+    folder = logdir or named
+    if not folder:
+        raise UsageError("name the folder of the run: forensics analyze LOGDIR")
+    return folder

@@ -1,0 +1,113 @@
+"""The only place that knows the whole order of an analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from forensics.detectors.registry import Inspection, inspect
+from forensics.diagnosis import diagnose
+from forensics.domain.diagnosis import Diagnosis
+from forensics.domain.findings import Severity
+from forensics.domain.replay import ReplayResult
+from forensics.domain.report import Report
+from forensics.domain.run import Run
+from forensics.domain.scene import Scene
+from forensics.pipeline.assemble import Analysis, assemble
+from forensics.pipeline.axis import on_batch_axis
+from forensics.pipeline.legibility import corrupt_evidence, legible
+from forensics.pipeline.target import Target, find_target
+from forensics.pipeline.verdict import judge
+from forensics.sources.logdir import read
+
+Progress = Callable[[str], None]
+
+
+def analyze(
+    path: str | Path,
+    *,
+    replay: str | None = None,
+    device: str = "auto",
+    step_offset: int = 0,
+    replay_timeout: float = 600.0,
+    progress: Progress | None = None,
+) -> Report:
+    """Say when and why a training run went wrong.
+
+    Parameters
+    ----------
+    path : str or Path
+        Log directory of one run, or an event file.
+    replay : str, optional
+        ``FILE:function`` of the user's program; the function returns a ``ReplayCase``. With it
+        the failing step is run again in a child process, or one step is observed when nothing
+        failed.
+    device : str
+        Where the replay runs: ``auto``, ``cpu`` or ``gpu``.
+    step_offset : int
+        Added to logged steps and to the steps of checkpoints to get 0-based batch indices.
+    replay_timeout : float
+        Seconds of wall clock after which the replay is stopped.
+    progress : callable, optional
+        Takes one line at a time.
+
+    Returns
+    -------
+    Report
+        The finished document; a broken input or a replay that did not work is a record in it.
+
+    Raises
+    ------
+    UsageError
+        When there is nothing to analyse, when there are several runs, or when `replay` names no
+        existing file or no function.
+    """
+    tell = progress or _silent
+    if replay is not None:
+        from forensics.replay.request import parse_entry
+
+        parse_entry(replay)
+    tell("reading logs and checkpoints")
+    run = on_batch_axis(read(path), step_offset)
+    before = inspect(Scene(run))
+    target = find_target(run, before.findings)
+    result = None
+    if replay is not None:
+        result = _replay(run, target, replay, device, replay_timeout, tell)
+    scene = Scene(run, result)
+    inspection = inspect(scene) if result is not None else before
+    tell("weighing causes")
+    diagnoses = _diagnose(scene, inspection)
+    verdict = judge(scene, inspection.findings, diagnoses, target)
+    return assemble(Analysis(scene, inspection, diagnoses, verdict))
+
+
+def _replay(
+    run: Run, target: Target, entry: str, device: str, timeout: float, tell: Progress
+) -> ReplayResult:
+    """Run the failing step again; when nothing failed one step is observed all the same."""
+    from forensics.replay.request import ReplayRequest
+    from forensics.replay.runner import run_replay
+
+    request = ReplayRequest(
+        run=run,
+        entry=entry,
+        device=device,
+        timeout=timeout,
+        failing_step=target.batch_step,
+        interval=target.search_interval(run),
+        symptom=target.symptom,
+        loss_limit=target.loss_limit,
+    )
+    return run_replay(request, tell)
+
+
+def _diagnose(scene: Scene, inspection: Inspection) -> tuple[Diagnosis, ...]:
+    """Name the causes; where nothing could be read, the files are the cause of that."""
+    if legible(scene.run) or any(f.severity is not Severity.INFO for f in inspection.findings):
+        return diagnose(scene, inspection.findings)
+    return (corrupt_evidence(scene.run),)
+
+
+def _silent(_: str) -> None:
+    """Progress that nobody reads."""

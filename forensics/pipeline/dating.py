@@ -1,0 +1,45 @@
+"""When it went wrong, once logs, checkpoints and replay have spoken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forensics.domain.quantity import StepAxis
+from forensics.domain.replay import ReplayResult, ReplayStatus
+from forensics.pipeline.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Date:
+    """First bad step, the interval it lies in (inclusive), what they count, and what shows it."""
+
+    step: int | None = None
+    interval: tuple[int, int] | None = None
+    axis: StepAxis | None = None
+    tag: str | None = None
+
+
+def reproduced(replay: ReplayResult | None) -> bool:
+    """Whether the failure happened again."""
+    return replay is not None and replay.status is ReplayStatus.REPRODUCED
+
+
+def date_failure(replay: ReplayResult | None, target: Target) -> Date:
+    """Return the replay's step where it reproduced the failure, else what the files say."""
+    if replay is not None and reproduced(replay) and replay.step is not None:
+        tag = target.tag or (replay.origin.op_name if replay.origin is not None else None)
+        return Date(replay.step, (replay.step, replay.step), StepAxis.BATCH, tag)
+    if target.symptom == "none":
+        return Date()
+    return Date(target.step, target.interval, target.axis, target.tag)
+
+
+def in_words(date: Date) -> str:
+    """Return ``at step 108``, ``in epoch 3``, ``between steps 100 and 119``, or nothing."""
+    unit = "epoch" if date.axis is StepAxis.EPOCH else "step"
+    low, high = date.interval or (date.step, date.step)
+    if low is None or high is None:
+        return ""
+    if date.step is not None and high - low <= 1:
+        return f"{'in' if date.axis is StepAxis.EPOCH else 'at'} {unit} {date.step}"
+    return f"at {unit} {low}" if low == high else f"between {unit}s {low} and {high}"

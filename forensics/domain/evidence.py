@@ -13,8 +13,8 @@ from forensics.domain.run import TensorKind
 class CurveEvidence:
     """A stretch of a logged curve.
 
-    ``measured`` against ``limit`` in ``unit`` (e.g. ``x the healthy level``); both may be None for a
-    non-finite value, ``first_step`` and ``last_step`` are inclusive.
+    ``measured`` against ``limit`` in ``unit`` (e.g. ``x the healthy level``); both may be None for
+    a non-finite value, ``first_step`` and ``last_step`` are inclusive.
     """
 
     type: ClassVar[str] = "curve"

@@ -26,8 +26,8 @@ class Severity(StrEnum):
 class Finding:
     """One observation of something wrong, with its evidence.
 
-    ``onset_step`` is on ``step_axis``; ``onset_interval`` (lo, hi) inclusive. ``p_value`` is given only where it
-    is calibrated, ``score`` where a number ranks but is no probability.
+    ``onset_step`` is on ``step_axis``; ``onset_interval`` (lo, hi) inclusive. ``p_value`` is given
+    only where it is calibrated, ``score`` where a number ranks but is no probability.
     """
 
     code: str
@@ -50,7 +50,8 @@ class Finding:
 class NotChecked:
     """The third answer: silence is never a pass.
 
-    ``needs`` names what was missing, ``how_to_record`` is the line of code that would log it next time.
+    ``needs`` names what was missing, ``how_to_record`` is the line of code that would log it next
+    time.
     """
 
     code: str
@@ -63,8 +64,8 @@ class NotChecked:
 class ChangePoint:
     """First step of a new segment of a series.
 
-    ``kind`` is one of level, slope, variance, spike, blow_up, non_finite, ...; ``interval`` (lo, hi) of
-    stated ``level``; ``effect`` is what a person reads (x-fold of the level before).
+    ``kind`` is one of level, slope, variance, spike, blow_up, non_finite, ...; ``interval`` (lo,
+    hi) of stated ``level``; ``effect`` is what a person reads (x-fold of the level before).
     """
 
     tag: str

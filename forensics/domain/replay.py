@@ -71,7 +71,7 @@ class BadInput:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The op that made a harmful non-finite value out of finite ones (or the input that was one)."""
+    """The op that made a harmful non-finite value of finite ones (or the input that was one)."""
 
     op_type: str | None
     op_name: str | None
@@ -146,9 +146,10 @@ class LayerObservation:
 class BatchPart:
     """Statistics of one part of the batch (``x``, ``y``, ``sample_weight``, a key, ...).
 
-    ``usual_max_abs`` is the largest finite magnitude of the same part over the batches that were trained on just before
-    (None: no other batch was seen); ``column_spread`` the ratio of the largest to the smallest column standard
-    deviation of a table; ``bad_rows`` rows with a non-finite element; ``max_row`` the row of the largest magnitude.
+    ``usual_max_abs`` is the largest finite magnitude of the same part over the batches that were
+    trained on just before (None: no other batch was seen); ``column_spread`` the ratio of the
+    largest to the smallest column standard deviation of a table; ``bad_rows`` rows with a
+    non-finite element; ``max_row`` the row of the largest magnitude.
     """
 
     name: str
@@ -182,7 +183,7 @@ class ReplayResult:
     device: str | None = None
     step: int | None = None
     started_from: str | None = None
-    """Checkpoint (relative path) that the replay started from; None: the state that the case builds."""
+    """Relative path of the checkpoint it started from; None: the state that the case builds."""
     attempts: tuple[Attempt, ...] = ()
     determinism: str = "none"
     unreplayable_ops: tuple[str, ...] = ()

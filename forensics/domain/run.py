@@ -1,4 +1,7 @@
-"""What was read of one training run. Arrays are read-only; NaN and Inf are kept: they are evidence."""
+"""What was read of one training run.
+
+Arrays are read-only; NaN and Inf are kept: they are evidence.
+"""
 
 from __future__ import annotations
 
@@ -232,7 +235,7 @@ class Run:
         return found[0] if found else None
 
     def scalars(self) -> pd.DataFrame:
-        """Every scalar as a DataFrame with columns writer, tag, quantity, step, wall_time, value."""
+        """Every scalar, with columns writer, tag, quantity, step, wall_time and value."""
         import pandas as pd
 
         parts = [

@@ -1,1 +1,1 @@
-"""Replay: run the failing step again in a child process and say which op made the first bad value."""
+"""Replay: run the failing step again in a child, and say which op made the first bad value."""

@@ -1,4 +1,7 @@
-"""The child's answer, typed. The child runs other people's code: nothing it says is taken on trust."""
+"""The child's answer, typed.
+
+The child runs other people's code: nothing it says is taken on trust.
+"""
 
 from __future__ import annotations
 
@@ -142,13 +145,14 @@ def _layer(raw: Mapping[str, Any]) -> LayerObservation:
         "activation_max",
         "kernel_std",
     )
-    counts = ("nan", "inf", "fan_in")
     return LayerObservation(
         name=_text(raw["name"]),
         kind=_maybe(raw.get("kind"), _text),
         activation=_maybe(raw.get("activation"), _text),
+        nan=_maybe(raw.get("nan"), int),
+        inf=_maybe(raw.get("inf"), int),
+        fan_in=_maybe(raw.get("fan_in"), int),
         **{key: _maybe(raw.get(key), _number) for key in numbers},
-        **{key: _maybe(raw.get(key), int) for key in counts},
     )
 
 
@@ -171,8 +175,16 @@ def _stats(raw: Mapping[str, Any]) -> TensorStats:
         kind=TensorKind(raw["kind"]),
         shape=_ints(raw["shape"]),
         dtype=_text(raw["dtype"]),
-        **{k: int(raw[k]) for k in ("count", "nan", "pos_inf", "neg_inf", "zero")},
-        **{k: _number(raw[k]) for k in ("min", "max", "mean", "std", "l2_norm")},
+        count=int(raw["count"]),
+        nan=int(raw["nan"]),
+        pos_inf=int(raw["pos_inf"]),
+        neg_inf=int(raw["neg_inf"]),
+        zero=int(raw["zero"]),
+        min=_number(raw["min"]),
+        max=_number(raw["max"]),
+        mean=_number(raw["mean"]),
+        std=_number(raw["std"]),
+        l2_norm=_number(raw["l2_norm"]),
     )
 
 

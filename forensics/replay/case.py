@@ -17,8 +17,8 @@ class ReplayCase:
     model : keras.Model, optional
         Compiled model whose train step is the step; optional when `step` is given.
     step : callable, optional
-        One training step of a custom loop: ``step(batch)`` applies the updates and returns the loss, or a
-        mapping with the key ``loss``.
+        One training step of a custom loop: ``step(batch)`` applies the updates and returns the
+        loss, or a mapping with the key ``loss``.
     batch : callable, optional
         ``batch(i)`` returns the batch of training step ``i`` (0-based): ``(x, y)`` or
         ``(x, y, sample_weight)`` for a model, whatever `step` takes otherwise.

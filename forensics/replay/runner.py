@@ -48,8 +48,9 @@ def run_replay(request: ReplayRequest, progress: Callable[[str], None]) -> Repla
 def start_points(request: ReplayRequest) -> list[CheckpointStats]:
     """Clean checkpoints before the first bad step can have happened, the latest first.
 
-    When a failure is dated by its loss alone, a clean checkpoint between the true origin and that date cannot
-    exist, unless the values are laundered; the interval's upper end is therefore a safe bound.
+    When a failure is dated by its loss alone, a clean checkpoint between the true origin and that
+    date cannot exist, unless the values are laundered; the interval's upper end is therefore a
+    safe bound.
     """
     run = request.run
     bound = _last_step(request) if request.symptom != "none" else None

@@ -17,14 +17,14 @@ def is_float(array: Any) -> bool:
 
 
 def widen(array: Any) -> Any:
-    """The array in a dtype that numpy computes in (half precision and ml_dtypes to float32)."""
+    """Convert half precision and ml_dtypes to float32, a dtype that numpy computes in."""
     if array.dtype.kind == "V" or array.dtype == np.float16:
         return array.astype(np.float32)
     return array
 
 
 def badness(array: Any) -> int:
-    """Which kinds of non-finite values the array holds, as bits; 0 when it holds none or is no float.
+    """Tell which kinds of non-finite values the array holds, as bits; 0: none, or no float.
 
     A sum is finite only if every term is, and it is one vectorised pass; only when it is not (a bad
     value, or an overflow of the sum itself) the elements are looked at.
@@ -63,7 +63,7 @@ def bad_rows(array: Any, rows: int) -> List[int]:
 
 
 def statistics(name: str, array: Any, kind: str = "other") -> Dict[str, Any]:
-    """The fields of `TensorStats`; moments over the finite elements, in float64."""
+    """Fields of `TensorStats`; moments over the finite elements, in float64."""
     array = np.asarray(array)
     out: Dict[str, Any] = {
         "name": name, "kind": kind, "shape": list(array.shape), "dtype": array.dtype.name,

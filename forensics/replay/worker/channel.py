@@ -10,7 +10,10 @@ from typing import Any, Dict
 
 
 class Channel:
-    """Takes over file descriptor 1, so that nothing the user's program prints can be mistaken for an answer."""
+    """Takes over file descriptor 1.
+
+    Nothing that the user's program prints can then be mistaken for an answer.
+    """
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import importlib.util
-import os
 import sys
-from typing import Any, Optional, Sequence
+from pathlib import Path
+from typing import Any, Dict, Optional, Sequence
 
 
 class CaseError(Exception):
@@ -21,7 +21,7 @@ class _ForensicsFinder(importlib.abc.MetaPathFinder):
     would also offer every other package of that folder.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def find_spec(
@@ -31,8 +31,8 @@ class _ForensicsFinder(importlib.abc.MetaPathFinder):
             return None
         return importlib.util.spec_from_file_location(
             fullname,
-            os.path.join(self._folder, "__init__.py"),
-            submodule_search_locations=[self._folder],
+            self._folder / "__init__.py",
+            submodule_search_locations=[str(self._folder)],
         )
 
 
@@ -40,16 +40,21 @@ class Case:
     """The user's case in one shape, whether it came as a `ReplayCase` or as a plain dict."""
 
     def __init__(self, given: Any) -> None:
-        get = given.get if isinstance(given, dict) else lambda key: getattr(given, key, None)
-        self.model, self.step, self.batch = get("model"), get("step"), get("batch")
-        self.dataset, restore = get("dataset"), get("restore")
+        def get(key: str) -> Any:
+            return given.get(key) if isinstance(given, dict) else getattr(given, key, None)
+
+        self.model: Any = get("model")
+        self.step: Any = get("step")
+        self.batch: Any = get("batch")
+        self.dataset: Any = get("dataset")
+        restore = get("restore")
         if self.model is None and self.step is None:
             raise CaseError("the case has neither a model nor a step")
         if self.batch is None and self.dataset is None:
             raise CaseError("the case has neither batch nor dataset")
-        self.restore = dict(restore) if restore else self._default_restore()
+        self.restore: Dict[str, Any] = dict(restore) if restore else self._default_restore()
 
-    def _default_restore(self) -> dict:
+    def _default_restore(self) -> Dict[str, Any]:
         if self.model is None:
             return {}
         optimizer = getattr(self.model, "optimizer", None)
@@ -64,36 +69,33 @@ def load_case(file: str, function: str) -> Case:
     CaseError
         When the file raises, has no such function, or the function raises or returns no case.
     """
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    sys.meta_path.append(_ForensicsFinder(package))
-    sys.path.insert(0, os.path.dirname(file))
-    name = os.path.splitext(os.path.basename(file))[0]
+    program = Path(file)
+    sys.meta_path.append(_ForensicsFinder(Path(__file__).resolve().parents[2]))
+    sys.path.insert(0, str(program.parent))
+    name = program.stem
     if name in sys.modules:
         name = "_replayed_" + name
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise CaseError("%s is not a Python file" % os.path.basename(file))
+        raise CaseError("%s is not a Python file" % program.name)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise CaseError("%s raised while it was imported: %s" % (file_name(file), brief(error)))
+        raise CaseError(
+            "%s raised while it was imported: %s" % (program.name, brief(error))
+        ) from error
     build = getattr(module, function, None)
     if not callable(build):
-        raise CaseError("%s has no function %r" % (file_name(file), function))
+        raise CaseError("%s has no function %r" % (program.name, function))
     try:
         given = build()
     except (Exception, SystemExit) as error:
-        raise CaseError("%s() raised: %s" % (function, brief(error)))
+        raise CaseError("%s() raised: %s" % (function, brief(error))) from error
     if given is None:
         raise CaseError("%s() returned None instead of a ReplayCase" % function)
     return Case(given)
-
-
-def file_name(path: str) -> str:
-    """Name without folders, for messages."""
-    return os.path.basename(path)
 
 
 def brief(error: BaseException) -> str:

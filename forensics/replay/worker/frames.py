@@ -6,10 +6,11 @@ import linecache
 import os
 import sys
 import sysconfig
+from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
-_FORENSICS = os.path.dirname(os.path.dirname(_HERE))
+_HERE = Path(__file__).resolve().parent
+_FORENSICS = _HERE.parents[1]
 _LIBRARY = tuple(
     os.path.normcase(p) + os.sep
     for p in {sysconfig.get_paths().get(k) for k in ("stdlib", "platstdlib")}
@@ -17,7 +18,7 @@ _LIBRARY = tuple(
 )
 
 OPTIMIZER, METRIC, BACKWARD, LOSS, FORWARD = "optimizer", "metric", "backward", "loss", "forward"
-_RANK = {OPTIMIZER: 4, METRIC: 3, BACKWARD: 2, LOSS: 1, FORWARD: 0}
+RANK = {OPTIMIZER: 4, METRIC: 3, BACKWARD: 2, LOSS: 1, FORWARD: 0}
 
 _phase_of_code: Dict[Any, str] = {}
 _user_of_file: Dict[str, bool] = {}
@@ -27,21 +28,21 @@ def is_user_file(file: str) -> bool:
     """Whether a file is the user's: no installed package, no standard library, not this program."""
     known = _user_of_file.get(file)
     if known is None:
-        path = os.path.normcase(os.path.abspath(file))
+        path = os.path.normcase(str(Path(file).absolute()))
         known = not (
             file.startswith("<")
             or "site-packages" in path
             or "dist-packages" in path
             or path.startswith(_LIBRARY)
-            or path.startswith(os.path.normcase(_HERE))
-            or os.path.basename(path).startswith("__autograph_generated_file")
-            or (path.startswith(os.path.normcase(_FORENSICS) + os.sep) and "demo" not in path)
+            or path.startswith(os.path.normcase(str(_HERE)))
+            or Path(path).name.startswith("__autograph_generated_file")
+            or (path.startswith(os.path.normcase(str(_FORENSICS)) + os.sep) and "demo" not in path)
         )
         _user_of_file[file] = known
     return known
 
 
-def _phase(code: Any) -> str:
+def phase_of(code: Any) -> str:
     """Phase that a frame with this code stands for; FORWARD when it says nothing."""
     known = _phase_of_code.get(code)
     if known is None:
@@ -70,9 +71,9 @@ def phase_here(skip: int = 2) -> str:
     frame = sys._getframe(skip)
     best, rank = FORWARD, 0
     while frame is not None:
-        found = _phase(frame.f_code)
-        if _RANK[found] > rank:
-            best, rank = found, _RANK[found]
+        found = phase_of(frame.f_code)
+        if RANK[found] > rank:
+            best, rank = found, RANK[found]
         frame = frame.f_back  # type: ignore[assignment]
     return best
 
@@ -82,15 +83,19 @@ def user_line(skip: int = 2) -> Optional[Dict[str, Any]]:
     frame = sys._getframe(skip)
     while frame is not None:
         if is_user_file(frame.f_code.co_filename):
-            file, line = frame.f_code.co_filename, frame.f_lineno
-            return {
-                "file": os.path.basename(file),
-                "line": line,
-                "function": frame.f_code.co_name,
-                "code": linecache.getline(file, line).strip(),
-            }
+            return described_line(frame.f_code, frame.f_lineno)
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def described_line(code: Any, line: int) -> Dict[str, Any]:
+    """Fields of the report's source line."""
+    return {
+        "file": Path(code.co_filename).name,
+        "line": line,
+        "function": code.co_name,
+        "code": linecache.getline(code.co_filename, line).strip(),
+    }
 
 
 def forward_operands(skip: int = 2) -> Optional[Tuple[str, Tuple[Any, ...], Tuple[Any, ...]]]:

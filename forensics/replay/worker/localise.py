@@ -7,9 +7,10 @@ from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from . import arrays, frames
 from .entry import brief
-from .state import Snapshot, State
+from .listening import listening
+from .state import Snapshot
 from .stepper import Outcome, Stepper, to_tensors
-from .trace import NONE, Harm, OpRecord, Trace, listening
+from .trace import NONE, Harm, OpRecord, Trace
 
 INPUT = -2
 """Source index of values that were bad in the batch already."""
@@ -117,10 +118,10 @@ class Localiser:
         self, before: Snapshot, batch: Any, habits: Dict[Any, int], trace: Trace,
         harmful: FrozenSet[int], seeds: Tuple[str, ...],
     ) -> Tuple[FrozenSet[int], List[Dict[str, Any]]]:  # fmt: skip
-        """Ask of each bad value that was not seen to do harm: does the failure vanish without it?
+        """Ask of each bad value not seen to do harm whether the failure vanishes without it.
 
-        Values are laundered (`max_pool(NaN)` is finite, sigmoid makes an Inf finite), so following them is not
-        enough. Only births before the first known harm can be its hidden cause.
+        Values are laundered (`max_pool(NaN)` is finite, sigmoid makes an Inf finite), so following
+        them is not enough. Only births before the first known harm can be its hidden cause.
         """
         first = min((i for i in harmful if i >= 0), default=None)
         suspects = [
@@ -217,22 +218,23 @@ class Localiser:
             return
         line, phase = _where_raised(error)
         found.origin = {
-            "op_type": name, "op_name": node.group(1) if node else name, "output_slot": None, "dtype": None,
-            "shape": None, "layer": None, "phase": phase, "input": None, "raised": brief(error)[:500],
-            "source": line, "forward_op_type": None, "inputs": [], "outputs": [],
+            "op_type": name, "op_name": node.group(1) if node else name, "output_slot": None,
+            "dtype": None, "shape": None, "layer": None, "phase": phase, "input": None,
+            "raised": brief(error)[:500], "source": line, "forward_op_type": None,
+            "inputs": [], "outputs": [],
         }  # fmt: skip
 
 
 def origin_of(record: OpRecord) -> Dict[str, Any]:
-    """The report's object of one birth place."""
+    """Fields of the report's origin for one birth place."""
     phase = record.phase
     if record.op_type in ("ReadVariableOp", "ResourceGather"):
         phase = "state"
     return {
         "op_type": record.op_type, "op_name": record.name, "output_slot": record.slot,
         "dtype": record.dtype, "shape": list(record.shape), "layer": record.layer, "phase": phase,
-        "input": None, "raised": None, "source": record.source, "forward_op_type": record.forward_op,
-        "inputs": record.inputs, "outputs": record.outputs,
+        "input": None, "raised": None, "source": record.source,
+        "forward_op_type": record.forward_op, "inputs": record.inputs, "outputs": record.outputs,
     }  # fmt: skip
 
 
@@ -240,8 +242,8 @@ def _input(name: str, array: Any, rows: List[int]) -> Dict[str, Any]:
     return {
         "op_type": None, "op_name": None, "output_slot": None, "dtype": array.dtype.name,
         "shape": list(array.shape), "layer": None, "phase": "input",
-        "input": {"name": name, "rows": rows}, "raised": None, "source": None, "forward_op_type": None,
-        "inputs": [], "outputs": [arrays.statistics(name, array)],
+        "input": {"name": name, "rows": rows}, "raised": None, "source": None,
+        "forward_op_type": None, "inputs": [], "outputs": [arrays.statistics(name, array)],
     }  # fmt: skip
 
 
@@ -270,7 +272,7 @@ def tensor_leaves(value: Any, name: str = "") -> List[Tuple[str, Any]]:
 
 
 def replace_bad(value: Any) -> Any:
-    """The batch with zeros in place of its non-finite values."""
+    """Put zeros in place of the non-finite values of a batch."""
     import numpy as np
 
     if isinstance(value, dict):
@@ -287,22 +289,14 @@ def replace_bad(value: Any) -> Any:
 
 def _where_raised(error: BaseException) -> Tuple[Optional[Dict[str, Any]], str]:
     """User's line and phase from the traceback of an error."""
-    import linecache
-    import os
-
     line, phase, rank = None, frames.FORWARD, 0
     step = error.__traceback__
     while step is not None:
         code = step.tb_frame.f_code
-        found = frames._phase(code)
-        if frames._RANK[found] > rank:
-            phase, rank = found, frames._RANK[found]
+        found = frames.phase_of(code)
+        if frames.RANK[found] > rank:
+            phase, rank = found, frames.RANK[found]
         if frames.is_user_file(code.co_filename):
-            line = {
-                "file": os.path.basename(code.co_filename),
-                "line": step.tb_lineno,
-                "function": code.co_name,
-                "code": linecache.getline(code.co_filename, step.tb_lineno).strip(),
-            }
+            line = frames.described_line(code, step.tb_lineno)
         step = step.tb_next
     return line, phase

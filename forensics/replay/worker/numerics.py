@@ -57,7 +57,7 @@ def parse(message: str) -> Optional[Dict[str, str]]:
 
 
 def origin_from(found: Dict[str, str]) -> Dict[str, Any]:
-    """The report's origin when only this instrument spoke: a failure that op-by-op execution does not show."""
+    """Fields of the report's origin when only this instrument spoke."""
     scopes = found["op_name"].split("/")
     phase = "forward"
     if "gradient_tape" in scopes:
@@ -68,7 +68,8 @@ def origin_from(found: Dict[str, str]) -> Dict[str, Any]:
         phase = "optimizer"
     layers = [s for s in scopes[:-1] if s not in ("gradient_tape", "StatefulPartitionedCall")]
     return {
-        "op_type": found["op_type"], "op_name": found["op_name"], "output_slot": None, "dtype": None,
-        "shape": None, "layer": "/".join(layers) or None, "phase": phase, "input": None, "raised": None,
-        "source": None, "forward_op_type": None, "inputs": [], "outputs": [],
+        "op_type": found["op_type"], "op_name": found["op_name"], "output_slot": None,
+        "dtype": None, "shape": None, "layer": "/".join(layers) or None, "phase": phase,
+        "input": None, "raised": None, "source": None, "forward_op_type": None,
+        "inputs": [], "outputs": [],
     }  # fmt: skip

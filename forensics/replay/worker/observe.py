@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -38,13 +38,10 @@ def layers(
             row, variable.name, before.get(key), after.get(key), trace.gradients.get(variable.name)
         )
     for path, array in trace.activations.items():
-        row = rows.get(path)
-        if row is None:
-            if path.split("/")[-1] not in described:
-                continue
+        known = described.get(path.split("/")[-1])
+        if path in rows or known is not None:
             row = rows.setdefault(path, _blank(path))
-        activation = described.get(path.split("/")[-1], {}).get("activation")
-        _activation(row, array, activation)
+            _activation(row, array, (known or {}).get("activation"))
     for name, row in rows.items():
         row.update(described.get(name.split("/")[-1], {}))
         _finish(row)
@@ -132,7 +129,7 @@ def activation_name(layer: Any) -> Optional[str]:
 
 
 def batch_parts(stepper: Stepper, step: int, first: int) -> List[Dict[str, Any]]:
-    """Statistics of each part of the batch of `step`, with what the eight batches before it were like."""
+    """Statistics of each part of the batch, with what the eight batches before it were like."""
     batch = stepper.batch(step)
     usual: Dict[str, List[Any]] = {}
     for earlier in range(max(first, step - 8), step):
@@ -179,11 +176,12 @@ def _part(name: str, array: Any, usual: List[Any], rows: int) -> Dict[str, Any]:
 
 
 def config(case: Case, state: State, batch: Any) -> Dict[str, Any]:
-    """Optimizer, loss, activations and precision, as the objects of the case tell; None when they do not."""
+    """Optimizer, loss, activations and precision; None where the case does not tell."""
     model = case.model
     found: Dict[str, Any] = {
-        "optimizer": None, "learning_rate": None, "clipnorm": None, "loss": None, "from_logits": None,
-        "activations": None, "last_activation": None, "output_units": None, "dtype_policy": None,
+        "optimizer": None, "learning_rate": None, "clipnorm": None, "loss": None,
+        "from_logits": None, "activations": None, "last_activation": None, "output_units": None,
+        "dtype_policy": None,
         "batch_size": batch_rows(batch), "jit_compile": None,
     }  # fmt: skip
     optimizer = getattr(model, "optimizer", None) or next(
@@ -216,7 +214,7 @@ def config(case: Case, state: State, batch: Any) -> Dict[str, Any]:
 
 
 def learning_rate(optimizer: Any) -> Optional[float]:
-    """Current learning rate, schedules evaluated at the current iteration."""
+    """Read the current learning rate, schedules evaluated at the current iteration."""
     try:
         value = optimizer.learning_rate
         return float(np.asarray(value))
@@ -224,8 +222,8 @@ def learning_rate(optimizer: Any) -> Optional[float]:
         return None
 
 
-def loss_name(loss: Any) -> tuple:
-    """Name of a compiled loss in snake case, and its `from_logits` (None when it has no such option)."""
+def loss_name(loss: Any) -> Tuple[Optional[str], Optional[bool]]:
+    """Name of a compiled loss in snake case, and its `from_logits` (None: no such option)."""
     if loss is None:
         return None, None
     if isinstance(loss, str):

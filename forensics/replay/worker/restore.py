@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Set
 
 from .entry import Case, brief
 from .state import State, optimizer_variables
@@ -74,7 +74,7 @@ def _bundle(case: Case, path: str) -> List[str]:
     return []
 
 
-def _names_in(path: str) -> set:
+def _names_in(path: str) -> Set[str]:
     import tensorflow as tf
 
     return {name.split("/")[0] for name, _ in tf.train.list_variables(path)}

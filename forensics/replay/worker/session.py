@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import io
 import json
@@ -11,16 +10,13 @@ import sys
 import time
 import traceback
 import warnings
-from typing import Any, Deque, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List
 
 from .channel import Channel
-from .entry import Case, CaseError, brief, load_case
+from .entry import CaseError, brief, load_case
 
-KEEP = 9
-"""Snapshots kept while stepping: the failing step and eight before it, to start trials from."""
-MARGIN = 10
-"""Steps past the logged failure that are tried before another start is."""
-SNAPSHOT_BYTES = 2 << 30
+if TYPE_CHECKING:
+    from .search import Failure
 
 
 def main() -> None:
@@ -44,25 +40,14 @@ def main() -> None:
     os._exit(0)
 
 
-class Failure:
-    """The step that failed, with the states and batches round it."""
-
-    def __init__(self, step: int, before: Any, batch: Any, outcome: Any, symptom: str) -> None:
-        self.step, self.before, self.batch = step, before, batch
-        self.outcome, self.symptom = outcome, symptom
-        self.healthy: Optional[Tuple[Any, Any]] = None
-        self.trial_start: Tuple[int, Any] = (step, before)
-        self.losses: List[float] = []
-
-
 class Session:
     """One replay.
 
     Parameters
     ----------
     request : dict
-        ``file``, ``function``, ``checkpoints`` (newest first: path, step, format), ``failing_step``,
-        ``last_step``, ``symptom``, ``loss_limit``, ``seconds``, ``device``.
+        ``file``, ``function``, ``checkpoints`` (newest first: path, step, format),
+        ``observe_step``, ``last_step``, ``symptom``, ``loss_limit``, ``seconds``, ``device``.
     channel : Channel
         Where progress and answers go.
     """
@@ -80,7 +65,8 @@ class Session:
         self.case = load_case(self.request["file"], self.request["function"])
         self._prepare()
         symptom = self.request["symptom"]
-        failure = self._search() if symptom != "none" else None
+        failure = self.search.run() if symptom != "none" else None
+        self.answer["started_from"] = self.search.started_from
         if failure is None:
             return self._not_reproduced()
         self.answer.update(
@@ -101,6 +87,7 @@ class Session:
     # -- preparation
     def _prepare(self) -> None:
         from .restore import build
+        from .search import Search
         from .state import State
         from .stepper import EndOfData, Stepper
 
@@ -116,7 +103,10 @@ class Session:
         except Exception as error:
             raise CaseError("the model cannot be built on its batch: %s" % brief(error)) from error
         self.state.refresh()
-        self.built = self.state.snapshot()
+        self.search = Search(
+            self.request, self.case, self.state, self.stepper, self.deadline, self.notes,
+            self.channel.progress,
+        )  # fmt: skip
 
     def _first_wanted(self) -> int:
         checkpoints = self.request["checkpoints"]
@@ -137,7 +127,8 @@ class Session:
         self.device = device.strip()
         self.answer["device"] = self.device
         self.answer["environment"] = {
-            "python": sys.version.split()[0], "tensorflow": tf.__version__, "keras": keras.__version__,
+            "python": sys.version.split()[0], "tensorflow": tf.__version__,
+            "keras": keras.__version__,
             "device": self.device,
             "threads": [
                 tf.config.threading.get_inter_op_parallelism_threads(),
@@ -145,117 +136,6 @@ class Session:
             ],
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
         }  # fmt: skip
-
-    # -- finding the failing step
-    def _starts(self) -> List[Dict[str, Any]]:
-        """Where a replay can start: checkpoints, newest first, and the built state at step 0."""
-        starts = list(self.request["checkpoints"])[:3]
-        if not any(c["step"] == 0 for c in starts):
-            starts.append({"path": None, "step": 0, "format": None})
-        return starts
-
-    def _enter(self, start: Dict[str, Any]) -> bool:
-        """Bring the state to a start; False when it cannot be restored."""
-        from .restore import RestoreError, restore
-
-        self.state.load(self.built)
-        if start["path"] is None:
-            self.answer["started_from"] = None
-            return True
-        try:
-            notes = restore(self.case, self.state, start["path"], start["format"])
-        except RestoreError as error:
-            self.notes.append(str(error))
-            return False
-        self.state.refresh()
-        for note in notes:
-            if note not in self.notes:
-                self.notes.append(note)
-        self.answer["started_from"] = start["name"]
-        return True
-
-    def _search(self) -> Optional[Failure]:
-        """Step forward from each start until the failure is met."""
-        last = self.request["last_step"]
-        for start in self._starts():
-            if time.monotonic() > self.deadline or start["step"] > last:
-                continue
-            if not self._enter(start):
-                continue
-            where = os.path.basename(start["path"]) if start["path"] else "the built state"
-            self.channel.progress("stepping from %s to step %d" % (where, last))
-            failure = self._forward(start["step"], last + MARGIN)
-            if failure is not None:
-                if start["path"] is None:
-                    self.notes.append("the replay started from the state that the case builds")
-                return failure
-            self.notes.append(
-                "steps %d to %d from %s stayed finite" % (start["step"], last + MARGIN, where)
-            )
-        return None
-
-    def _forward(self, first: int, last: int) -> Optional[Failure]:
-        from .stepper import EndOfData
-
-        recent: Deque[Tuple[int, Any, Any]] = collections.deque(maxlen=self._keep())
-        limit, losses = self.request["loss_limit"], []
-        bad_before = self.state.bad()
-        if bad_before and first == 0:
-            self.notes.append(
-                "the state is bad before the first step: %s" % ", ".join(list(bad_before)[:3])
-            )
-        entered = self.state.snapshot()
-        for step in range(first, last + 1):
-            if time.monotonic() > self.deadline:
-                self.notes.append("stopped at step %d: no time left" % step)
-                return None
-            try:
-                batch = self.stepper.batch(step)
-            except EndOfData as error:
-                self.notes.append("no batch for step %d (%s)" % (step, error))
-                return None
-            before = self.state.snapshot()
-            outcome = self.stepper.own(batch)
-            if step == first:
-                self._adopt_new_variables(before)
-            self.stepper.judge(outcome, bad_before)
-            symptom = outcome.symptom
-            if (
-                symptom is None
-                and limit is not None
-                and outcome.loss is not None
-                and outcome.loss > limit
-            ):
-                symptom = "diverged"
-            recent.append((step, before, batch))
-            if symptom is not None:
-                return self._failure(recent, outcome, symptom, losses, (first, entered))
-            if outcome.loss is not None:
-                losses.append(outcome.loss)
-        return None
-
-    def _adopt_new_variables(self, before: Dict[int, Any]) -> None:
-        """The first step may create slots: take them into account with the value they start from."""
-        known = {id(v.resource) for v in self.state.variables}
-        self.state.refresh()
-        for variable in self.state.variables:
-            if id(variable.resource) not in known:
-                before[id(variable.resource)] = variable.read() * 0
-                self.built.setdefault(id(variable.resource), variable.read() * 0)
-
-    def _failure(self, recent: Deque[Tuple[int, Any, Any]], outcome: Any, symptom: str,
-                 losses: List[float], entered: Tuple[int, Any]) -> Failure:  # fmt: skip
-        step, before, batch = recent[-1]
-        failure = Failure(step, before, batch, outcome, symptom)
-        failure.losses = losses[-20:]
-        if len(recent) > 1:
-            failure.healthy = recent[-2][1:]
-        failure.trial_start = entered if symptom == "diverged" else recent[0][:2]
-        return failure
-
-    def _keep(self) -> int:
-        """Snapshots that fit: fewer for large models."""
-        return max(2, min(KEEP, SNAPSHOT_BYTES // max(1, self.state.size())))
 
     # -- what is done with it
     def _attempts(self, failure: Failure) -> List[Dict[str, Any]]:
@@ -355,10 +235,12 @@ class Session:
         """Observe one step, for what can be read off it without a failure."""
         wanted = self.request["symptom"] != "none"
         step = self.request["observe_step"]
-        for start in [c for c in self._starts() if c["step"] <= step] or self._starts():
-            if self._enter(start):
+        starts = self.search.starts()
+        for start in [c for c in starts if c["step"] <= step] or starts:
+            if self.search.enter(start):
                 step = start["step"]
                 break
+        self.answer["started_from"] = self.search.started_from
         with self._surviving("observation"):
             self._observe_only(step)
         what = (
@@ -367,16 +249,18 @@ class Session:
             else "no failure to reproduce; one step was observed"
         )
         hint = (
-            "candidates: another data order, state that the checkpoint does not hold (random seeds, slots), another "
-            "device or compiled fusion"
+            "candidates: another data order, state that the checkpoint does not hold (random "
+            "seeds, slots), another device or compiled fusion"
         )
         reasons = [what, *self.notes, *([hint] if wanted else [])]
         self.answer.update(status="not_reproduced", step=step, reason="; ".join(reasons))
         return self.answer
 
     def _observe_only(self, step: int) -> None:
+        from .listening import listening
         from .localise import batch_rows
-        from .trace import Trace, listening
+        from .search import Failure
+        from .trace import Trace
 
         batch = self.stepper.batch(step)
         self.mode = self.stepper.mode
@@ -390,7 +274,7 @@ class Session:
 
     @contextlib.contextmanager
     def _surviving(self, what: str) -> Any:
-        """A part that fails is named in the report; the rest of the answer stands."""
+        """Name a part that fails in the report; the rest of the answer stands."""
         try:
             yield
         except Exception as error:
@@ -408,6 +292,3 @@ def _attempt(mode: str, device: str, outcome: str, hits: int, runs: int) -> Dict
 def _equal(one: Dict[int, Any], two: Dict[int, Any]) -> bool:
     """Whether two snapshots are equal bit by bit (NaN included)."""
     return all(key in two and value.tobytes() == two[key].tobytes() for key, value in one.items())
-
-
-__all__ = ["Case", "Session", "main"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from . import arrays
 
@@ -30,8 +30,9 @@ Snapshot = Dict[int, Any]
 class State:
     """Every variable, found through the garbage collector.
 
-    A case names what a checkpoint restores, but a step may also keep seeds, metrics, moving averages or
-    a second model; what is not snapshot would silently differ in the second run of a step.
+    A case names what a checkpoint restores, but a step may also keep seeds, metrics, moving
+    averages or a second model; what is not snapshot would silently differ in the second run of a
+    step.
     """
 
     def __init__(self, restore: Dict[str, Any]) -> None:
@@ -87,7 +88,7 @@ class State:
                 variable.resource.assign(value)
 
     def bad(self) -> Dict[str, int]:
-        """Badness of each variable that holds a non-finite value; metrics are no state of training."""
+        """Badness by variable that holds a non-finite value; metrics are no state of training."""
         found: Dict[str, int] = {}
         for variable in self.variables:
             if variable.role == METRIC or not variable.resource.dtype.is_floating:
@@ -102,7 +103,7 @@ class State:
         return sum(int(v.read().nbytes) for v in self.variables)
 
     def named(self, name: str) -> Optional[Variable]:
-        """The variable of that name, if there is one."""
+        """Find the variable of that name, if there is one."""
         return next((v for v in self.variables if v.name == name), None)
 
 
@@ -124,7 +125,7 @@ def _is_eager(resource: Any) -> bool:
     return isinstance(getattr(resource, "_handle", None), EagerTensor)
 
 
-def _living(wanted: Dict[str, tuple]) -> Dict[str, List[Any]]:
+def _living(wanted: Dict[str, Tuple[type, ...]]) -> Dict[str, List[Any]]:
     """Living objects by group of types.
 
     By `type`, not `isinstance`: proxies in the heap run code when they are asked for their class.

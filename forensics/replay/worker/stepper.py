@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from typing import Any, Callable, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class Outcome:
         return "state" if self.bad_state else None
 
     def describe(self) -> str:
-        """A short phrase for the attempts table."""
+        """Say it in a short phrase, for the attempts table."""
         if self.error is not None:
             return "raised " + brief(self.error)
         parts = []
@@ -57,13 +57,13 @@ class Stepper:
 
     def __init__(self, case: Case, state: State) -> None:
         self.case, self.state = case, state
-        self._cache: dict = {}
+        self._cache: Dict[int, Any] = {}
         self._elements: Optional[Iterator[Any]] = None
         self._next = 0
 
     # -- batches
     def batch(self, step: int) -> Any:
-        """The batch of training step `step` (0-based).
+        """Fetch the batch of training step `step` (0-based).
 
         Raises
         ------
@@ -105,7 +105,10 @@ class Stepper:
         )
 
     def eager(self, batch: Any, tensors: bool = True) -> Outcome:
-        """Run a step op by op. Numpy arguments become tensors first: numpy ops vanish from a trace."""
+        """Run a step op by op.
+
+        Numpy arguments become tensors first: numpy ops vanish from a trace.
+        """
         import tensorflow as tf
 
         data = to_tensors(batch) if tensors else batch
@@ -184,12 +187,12 @@ def _file_of(function: Any) -> str:
     return code.co_filename if code is not None else "<unknown>"
 
 
-def unpack(batch: Any) -> tuple:
+def unpack(batch: Any) -> Tuple[Any, Any, Any]:
     """(x, y, sample_weight) of a batch for a compiled model."""
     if not isinstance(batch, (tuple, list)):
         return batch, None, None
     parts = tuple(batch)
-    return (parts + (None, None, None))[:3]
+    return (*parts, None, None, None)[:3]
 
 
 def to_tensors(value: Any) -> Any:
@@ -206,7 +209,7 @@ def to_tensors(value: Any) -> Any:
 
 
 def loss_of(value: Any) -> Any:
-    """The loss in what a step returned: a tensor, a mapping with `loss`, or the first of a tuple."""
+    """Find the loss in what a step returned: a tensor, a mapping, the first of a tuple."""
     if isinstance(value, dict):
         value = value.get("loss", next(iter(value.values()), None))
     elif isinstance(value, (tuple, list)):

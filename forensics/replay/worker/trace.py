@@ -1,15 +1,14 @@
 """One training step, op by op: who made the first bad value, and where it went.
 
-Every op of the step is executed eagerly and passes through one callback. Tensors are known by their
-`_id`, which is never used twice, unlike Python's `id()`. No tensor is kept alive: health is decided while the
-op runs, operands are described only where a bad value is born.
+Every op of the step is executed eagerly and passes through one callback. Tensors are known by
+their `_id`, which is never used twice, unlike Python's `id()`. No tensor is kept alive: health is
+decided while the op runs, operands are described only where a bad value is born.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
-from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 import numpy as np
 
@@ -25,7 +24,7 @@ _ASSIGN = re.compile(
 
 
 class OpRecord:
-    """An op of the step whose output is bad although its inputs are not: where a bad value is born."""
+    """Where a bad value is born: an op whose output is bad although its inputs are not."""
 
     __slots__ = (
         "bits", "dtype", "forward_index", "forward_op", "habit_inputs", "index", "inputs", "layer",
@@ -100,7 +99,6 @@ class Trace:
         self._output_of: Dict[int, int] = {}
         self._user_of: Dict[Tuple[str, int], int] = {}
         self._forward: Dict[int, Tuple[Optional[str], Optional[Dict[str, Any]], str]] = {}
-        self._reached: set = set()
         self._busy = False
 
     # -- the callback
@@ -144,7 +142,7 @@ class Trace:
             if ident is None:
                 continue
             self._output_of[ident] = index
-            array = _value(tensor)
+            array = value_of(tensor)
             if array is None:
                 continue
             if path and phase == frames.FORWARD and arrays.is_float(array):
@@ -168,10 +166,10 @@ class Trace:
         stem = (op_type, path, phase)
         count = self._seen.get(stem, 0)
         self._seen[stem] = count + 1
-        return stem + (count,)
+        return (*stem, count)
 
     def _of_inputs(self, inputs: Any) -> Tuple[FrozenSet[int], int, bool]:
-        """Birth places of the bad inputs, the op that handed over the first, and whether a habit came in."""
+        """Births of the bad inputs, the op that handed over the first, whether a habit came in."""
         sources, parent, habit = NONE, -1, False
         for tensor in inputs or ():
             ident = getattr(tensor, "_id", None)
@@ -186,8 +184,9 @@ class Trace:
             habit = habit or ident in self._habitual
         return sources, parent, habit
 
-    def _bad_output(self, index: int, op_type: str, path: str, phase: str, inputs: Any, outputs: Any,
-                    slot: int, array: Any, bits: int, sources: FrozenSet[int], parent: int,
+    def _bad_output(self, index: int, op_type: str, path: str, phase: str, inputs: Any,
+                    outputs: Any, slot: int, array: Any, bits: int, sources: FrozenSet[int],
+                    parent: int,
                     habit: bool, ident: int) -> None:  # fmt: skip
         if index not in self._names:
             self._names[index] = (
@@ -219,12 +218,12 @@ class Trace:
             record.rows = arrays.bad_rows(array, self.batch_size)
         record.inputs = [
             arrays.statistics("input %d" % i, value)
-            for i, value in enumerate(_value(t) for t in inputs)
+            for i, value in enumerate(value_of(t) for t in inputs)
             if value is not None
         ]
         record.outputs = [
             arrays.statistics("output %d" % i, value)
-            for i, value in enumerate(_value(t) for t in outputs)
+            for i, value in enumerate(value_of(t) for t in outputs)
             if value is not None
         ]
         if phase == frames.BACKWARD:
@@ -256,7 +255,7 @@ class Trace:
 
     def _assign(self, index: int, op_type: str, path: str, phase: str, inputs: Any,
                 sources: FrozenSet[int], parent: int) -> None:  # fmt: skip
-        """A variable takes a value: harm when the value is bad, unless the variable is a metric."""
+        """Follow a value into a variable: harm when it is bad, unless the variable is a metric."""
         handle = getattr(inputs[0], "_id", None) if inputs else None
         variable = self.state.by_handle.get(handle) if handle is not None else None
         if handle is None:
@@ -276,15 +275,15 @@ class Trace:
         if variable is None or variable.role != METRIC:
             self.harms.append(Harm(variable.name if variable else "a variable", sources, index))
 
-    def _overflow(self, index: int, op_type: str, path: str, phase: str, inputs: Any, variable: Any,
-                  bits: int) -> FrozenSet[int]:  # fmt: skip
-        """An in-place update of finite operands left its variable bad: the update is the birth place."""
+    def _overflow(self, index: int, op_type: str, path: str, phase: str, inputs: Any,
+                  variable: Any, bits: int) -> FrozenSet[int]:  # fmt: skip
+        """Record an in-place update of finite operands that left its variable bad."""
         value = variable.read()
         record = OpRecord(index, op_type, op_type)
         record.layer, record.phase, record.bits = path or None, phase, bits
         record.dtype, record.shape = value.dtype.name, tuple(value.shape)
         record.inputs = [
-            arrays.statistics("input", v) for v in map(_value, inputs[1:]) if v is not None
+            arrays.statistics("input", v) for v in map(value_of, inputs[1:]) if v is not None
         ]
         record.outputs = [arrays.statistics(variable.name, value)]
         record.variable = variable.name
@@ -297,7 +296,7 @@ class Trace:
 
     # -- what the rest of the step reports
     def loss_target(self, tensors: Any, what: str) -> None:
-        """A value that is differentiated or returned as the loss: harm when it is bad."""
+        """Note a value that is differentiated or returned as the loss: harm when it is bad."""
         for tensor in _flatten(tensors):
             ident = getattr(tensor, "_id", None)
             sources = self._sources.get(ident, NONE) if ident is not None else NONE
@@ -320,72 +319,11 @@ class Trace:
             index = self._parents.get(index, -1)
         names.reverse()
         if len(names) > limit:
-            names = names[: limit // 2] + ["..."] + names[-limit // 2 :]
+            names = [*names[: limit // 2], "...", *names[-limit // 2 :]]
         return names
 
 
-@contextlib.contextmanager
-def listening(trace: Trace) -> Iterator[None]:
-    """Put the trace's callback on every op, and hooks on tapes and optimizers, within the block."""
-    import tensorflow as tf
-    from tensorflow.python.framework import op_callbacks
-
-    gradient = tf.GradientTape.gradient
-
-    def hooked(self: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
-        trace.loss_target(target, "the differentiated loss")
-        return gradient(self, target, *args, **kwargs)
-
-    restore = _hook_optimizers(trace)
-    tf.GradientTape.gradient = hooked
-    op_callbacks.add_op_callback(trace)
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    finally:
-        op_callbacks.remove_op_callback(trace)
-        tf.GradientTape.gradient = gradient
-        restore()
-
-
-def _hook_optimizers(trace: Trace) -> Any:
-    """Keep the gradients that reach an optimizer (the innermost, after loss scaling is undone)."""
-    kinds = {
-        kind
-        for optimizer in trace.state.optimizers
-        for kind in type(optimizer).__mro__
-        if "apply" in vars(kind) and "keras" in kind.__module__
-    }
-    originals = [(kind, vars(kind)["apply"]) for kind in kinds]
-
-    def wrap(original: Any) -> Any:
-        def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
-            grads = list(grads)
-            known = trainable_variables
-            if known is None:
-                known = getattr(self, "_trainable_variables", None)
-            known = list(known) if known is not None else []
-            for gradient, variable in zip(grads, known):
-                value = _value(getattr(gradient, "values", gradient))
-                if value is not None:
-                    trace.gradients[getattr(variable, "path", None) or variable.name] = value
-            if trainable_variables is None:
-                return original(self, grads)
-            return original(self, grads, known)
-
-        return apply
-
-    for kind, original in originals:
-        kind.apply = wrap(original)
-
-    def restore() -> None:
-        for kind, original in originals:
-            kind.apply = original
-
-    return restore
-
-
-def _value(tensor: Any) -> Any:
+def value_of(tensor: Any) -> Any:
     """Array of an eager tensor on the host, sharing its memory; None for resources and variants."""
     try:
         array = tensor._numpy()

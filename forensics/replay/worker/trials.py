@@ -1,4 +1,4 @@
-"""Remedies that are run: one change at a time, from a state before the failure, against a baseline."""
+"""Remedies that are run: one change at a time, from before the failure, against a baseline."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from .stepper import EndOfData, Stepper
 HORIZON = 50
 """Steps after the failing one that a fix has to survive."""
 CLIP = 1.0
+_RATE = "_get_current_learning_rate"
 
 
 class Course:
     """How a run of steps went: first failing step (None: it survived) and the losses on the way."""
 
     def __init__(self, start: int) -> None:
-        self.start, self.failed_at, self.losses = start, None, []  # type: ignore[var-annotated]
+        self.start = start
         self.failed_at: Optional[int] = None
         self.losses: List[float] = []
         self.cut = False
@@ -112,7 +113,7 @@ class Trials:
     def _verdict(
         self, remedy: str, change: str, described: str, baseline: Course, course: Course
     ) -> Dict[str, Any]:
-        """`fixed` only if every step is finite and the loss still goes the way of the healthy part."""
+        """Judge a course: `fixed` only if finite and the loss falls as in the healthy part."""
         before = _level(self.healthy_losses or course.losses[:5])
         after = _level(course.losses[-10:])
         if course.failed_at is not None:
@@ -184,12 +185,12 @@ def _slower(optimizers: List[Any], factor: float) -> Iterator[None]:
         return current
 
     for kind in kinds:
-        owner = next(k for k in kind.__mro__ if "_get_current_learning_rate" in vars(k))
+        owner = next(k for k in kind.__mro__ if _RATE in vars(k))
         if owner not in originals:
-            originals[owner] = vars(owner)["_get_current_learning_rate"]
-            owner._get_current_learning_rate = wrap(originals[owner])
+            originals[owner] = vars(owner)[_RATE]
+            setattr(owner, _RATE, wrap(originals[owner]))
     try:
         yield
     finally:
         for owner, method in originals.items():
-            owner._get_current_learning_rate = method
+            setattr(owner, _RATE, method)

@@ -13,9 +13,9 @@ from forensics.cli.progress import reporting
 from forensics.errors import UsageError
 
 _EXIT_CODES = (
-    "Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 wrong usage; 3 some input could not "
-    "be examined and nothing worse was found; 4 internal error; 5 a replay was refused for lack of "
-    "consent."
+    "Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 wrong usage; 3 some input could "
+    "not be examined and nothing worse was found; 4 internal error; 5 a replay was refused for "
+    "lack of consent."
 )
 
 

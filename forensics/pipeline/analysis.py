@@ -69,14 +69,33 @@ def analyze(
         parse_entry(replay)
     tell("reading logs and checkpoints")
     run = on_batch_axis(read(path), step_offset)
-    before = inspect(Scene(run))
-    target = find_target(run, before.findings)
-    result = None
-    if replay is not None:
-        result = _replay(run, target, replay, device, replay_timeout, tell)
-    scene = Scene(run, result)
-    inspection = inspect(scene) if result is not None else before
-    tell("weighing causes")
+    if replay is None:
+        return analyze_run(run, tell)
+    return analyze_run(
+        run, tell, lambda target: _replay(run, target, replay, device, replay_timeout, tell)
+    )
+
+
+def analyze_run(
+    run: Run, tell: Progress, replay: Callable[[Target], ReplayResult] | None = None
+) -> Report:
+    """Judge a run that was read.
+
+    Parameters
+    ----------
+    run : Run
+        Steps count batches from 0.
+    tell : callable
+        Takes one line of progress at a time.
+    replay : callable, optional
+        Runs the failing step again, given what logs and checkpoints say about it.
+    """
+    tell("looking for what went wrong")
+    inspection = inspect(Scene(run))
+    target = find_target(run, inspection.findings)
+    scene = Scene(run, replay(target) if replay is not None else None)
+    if scene.replay is not None:
+        inspection = inspect(scene)
     diagnoses = _diagnose(scene, inspection)
     verdict = judge(scene, inspection.findings, diagnoses, target)
     return assemble(Analysis(scene, inspection, diagnoses, verdict))

@@ -34,7 +34,7 @@ def sliding_medians(values: Floats, width: int) -> Floats:
 
 
 def despiked(values: Floats) -> Floats:
-    """Running median of three: single outliers go, edges stay where they are."""
+    """Take the running median of three: single outliers go, edges stay where they are."""
     if values.shape[0] < 3:
         return values
     inner = sliding_medians(values, 3)
@@ -44,9 +44,10 @@ def despiked(values: Floats) -> Floats:
 def comparable(values: Floats) -> Floats:
     """Finite values on an additive scale, on which a change of unit is a shift or nothing.
 
-    Positive series, as nearly all losses are, become their logarithm (a zero among them counts as
-    the smallest positive value); others the inverse hyperbolic sine of their robust z, which is
-    linear near the median and logarithmic far from it.
+    Positive series, as nearly all losses are, become their logarithm; where there are zeros among
+    them, a thousandth of the median positive value is added first. Others
+    become the inverse hyperbolic sine of their robust z, which is linear near the median and
+    logarithmic far from it.
     """
     from forensics.signals.scale import median_scale
 
@@ -54,7 +55,9 @@ def comparable(values: Floats) -> Floats:
     if values.size == 0 or not positive.any():
         return _asinh(values, *median_scale(values))
     if (values >= 0.0).all():
-        return np.log(np.where(positive, values, values[positive].min()))
+        if positive.all():
+            return np.log(values)
+        return np.log(values + 1e-3 * float(np.median(values[positive] * 0.5)))
     return _asinh(values, *median_scale(values))
 
 

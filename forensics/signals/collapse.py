@@ -28,11 +28,11 @@ def find_collapse(loss: Floats, gradient: Floats, threshold: float) -> tuple[Ris
         return None
     curve = -comparable(size)
     found = locate_break(curve, fallen.lowest - fallen.width, fallen.last + fallen.width)
-    span = max(5, min(fallen.width, found.index, curve.shape[0] - found.index))
-    jump = _step(curve, found.index, span)
+    span = max(5, min(fallen.width, found.first, curve.shape[0] - found.first))
+    jump = _step(curve, found.first, span)
     if jump < max(_SUDDEN * fallen.effect, _EFFECT):
         return None
-    if _step(loss, found.index, span) < -_LEARNED * jump:
+    if _step(loss, found.first, span) < -_LEARNED * jump:
         return None
     return fallen, found
 
@@ -41,5 +41,3 @@ def _step(values: Floats, index: int, span: int) -> float:
     """Level after an index less the level before it."""
     before = values[max(0, index - span) : max(index, 1)]
     return float(np.median(values[index : index + span]) - np.median(before))
-
-

@@ -39,7 +39,9 @@ class Event:
 
 def non_finite_events(values: Floats, kind: str) -> tuple[Event, ...]:
     """One event for each stretch of NaN and Inf, the longest ones, in order."""
-    found = [Event(kind, span.start, float(span.stop - span.start)) for span in non_finite_spans(values)]
+    found = [
+        Event(kind, span.start, float(span.stop - span.start)) for span in non_finite_spans(values)
+    ]
     return _largest(found)
 
 

@@ -17,7 +17,7 @@ _CHI2_99 = 6.63  # chi-square with one degree of freedom, 99 %
 class Break(NamedTuple):
     """First index of the new segment, and the indices between which it lies."""
 
-    index: int
+    first: int
     low: int
     high: int
 
@@ -65,17 +65,18 @@ def locate_break(values: Floats, low: int, high: int) -> Break:
     Break
         With the interval of the breaks whose profile likelihood is within the 99 % quantile.
     """
-    smooth = despiked(values)
-    low, high = max(low, 0), min(high, values.shape[0])
+    offset = max(low, 0)
+    smooth = despiked(values[offset:high])
+    low, high = 0, smooth.shape[0]
     found = _fit(smooth, low, high)
     while high - low > 2 * _SMALLEST:
         half = max((high - low) // 4, _SMALLEST // 2)
-        low, high = max(found[0].index - half, low), min(found[0].index + half, high)
+        low, high = max(found[0].first - half, low), min(found[0].first + half, high)
         finer = _fit(smooth, low, high)
         if finer[1] < _SIGNIFICANT:
             break
         found = finer
-    return found[0]
+    return Break(*(offset + index for index in found[0]))
 
 
 def _fit(values: Floats, low: int, high: int) -> tuple[Break, float]:

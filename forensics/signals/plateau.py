@@ -75,7 +75,7 @@ def _steady(before: Floats, drop: float) -> bool:
     if float(rest.std()) > _MISFIT * noise + 0.01 * drop:
         return False
     rates = [-_slope(part) * before.shape[0] / drop for part in np.array_split(before, 3)]
-    return min(rates) > _UNDIMINISHED and max(rates) < 1.0 / _UNDIMINISHED
+    return bool(min(rates) > _UNDIMINISHED and max(rates) < 1.0 / _UNDIMINISHED)
 
 
 def _slope(values: Floats) -> float:

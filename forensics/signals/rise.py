@@ -1,4 +1,4 @@
-"""Terminal rise: has a quantity left its healthy level for good?
+"""Terminal rise: a quantity has left its healthy level for good.
 
 A rise is measured from the lowest level that the run once held to the level at its end. It counts
 against two yardsticks, both taken from the run itself before the rise: the noise of levels, and the
@@ -15,6 +15,7 @@ from forensics.signals.arrays import Floats, block_medians, sliding_medians
 from forensics.signals.scale import median_scale
 
 _BLOCKS = 8  # a level is the median of about so many block medians
+_MOST = 3000  # blocks looked back on, so that short levels in long runs cost no more than long ones
 _MARGIN = 0.35  # share of the rise below which the run counts as still healthy
 _PRECEDENT = 1.5  # a rise must be so many times as high as any that recovered
 
@@ -59,7 +60,7 @@ def terminal_rise(values: Floats, width: int) -> Rise | None:
         Values per level; the run must hold four of them.
     """
     size = max(1, width // _BLOCKS)
-    blocks = block_medians(values, size)
+    blocks = block_medians(values[-_MOST * size :], size)
     span = max(1, round(width / size))
     levels = sliding_medians(blocks, span)
     if levels.shape[0] < 2 * span + 1:
@@ -91,8 +92,8 @@ def _level_noise(blocks: Floats, span: int) -> float:
     """Sigma of a level of ``span`` blocks, free of trend; the largest of four estimates.
 
     From second differences of levels one, two and four apart, which see autocorrelation beyond a
-    level, and from those of neighbouring blocks, which are many; sqrt(6) is the norm of (1, -2, 1), and the
-    median of ``span`` values is sqrt(pi / 2 / span) as noisy as one.
+    level, and from those of neighbouring blocks, which are many; sqrt(6) is the norm of
+    (1, -2, 1), and the median of ``span`` values is sqrt(pi / 2 / span) as noisy as one.
     """
     fine = _second_difference_sigma(blocks, 1) * float(np.sqrt(np.pi / 2 / max(span, 2)))
     levels = sliding_medians(blocks, span) if blocks.shape[0] >= span else blocks

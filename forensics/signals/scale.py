@@ -20,7 +20,7 @@ class Level(NamedTuple):
 
     median: float
     spread: float
-    count: int
+    finite: int
 
 
 def median_scale(values: Floats) -> tuple[float, float]:

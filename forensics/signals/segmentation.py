@@ -15,8 +15,8 @@ from forensics.signals.nonfinite import filled
 from forensics.signals.scale import winsorised_z
 
 _BLOCKS = 2000
-_SHORTEST = 2  # blocks per segment
-_PENALTY = 3.0  # times log n: level, slope and place of a new segment, as in the BIC
+_SHORTEST = 3  # blocks per segment: two always lie on a line
+_PENALTY = 2.0  # times log n: the level and the slope of a new segment, as in the BIC
 
 
 def segment(values: ArrayLike) -> tuple[int, ...]:
@@ -90,7 +90,9 @@ def _pelt(values: Floats, penalty: float) -> list[int]:
         winner = int(np.argmin(costs))
         best[stop] = costs[winner] + penalty
         came_from[stop] = starts[winner]
-        beaten[starts] = np.where(costs > best[stop], np.minimum(beaten[starts], stop), beaten[starts])
+        beaten[starts] = np.where(
+            costs > best[stop], np.minimum(beaten[starts], stop), beaten[starts]
+        )
         starts = starts[stop + 1 - beaten[starts] < _SHORTEST]
         opened = stop + 1 - _SHORTEST
         if opened >= _SHORTEST:
@@ -109,9 +111,7 @@ def _running_sums(values: Floats) -> tuple[Floats, Floats, Floats]:
     return padded[0], padded[1], padded[2].sum(axis=0)
 
 
-def _line_costs(
-    sums: tuple[Floats, Floats, Floats], starts: np.ndarray, stop: int
-) -> Floats:
+def _line_costs(sums: tuple[Floats, Floats, Floats], starts: np.ndarray, stop: int) -> Floats:
     """Squared error of the least-squares line of each ``[start, stop)``, summed over dimensions."""
     s_y, s_ty, s_yy = sums
     count = (stop - starts).astype(np.float64)

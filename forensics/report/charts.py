@@ -141,15 +141,16 @@ _Column = tuple[float, float, float, float]
 
 def _columns(points: Sequence[Point], x: Scale, width: float) -> list[_Column]:
     """Merge points of one pixel column to (x, median, lowest, highest)."""
-    columns: dict[int, list[Point]] = {}
+    columns: dict[int, list[tuple[float, Point]]] = {}
     for point in points:
-        columns.setdefault(int(x(point.step) // width), []).append(point)
+        at = x(point.step)
+        columns.setdefault(int(at // width), []).append((at, point))
     return [
         (
-            statistics.fmean(x(p.step) for p in group),
-            statistics.median_low([p.value for p in group]),
-            min(p.low for p in group),
-            max(p.high for p in group),
+            sum(at for at, _ in group) / len(group),
+            statistics.median(p.value for _, p in group),
+            min(p.low for _, p in group),
+            max(p.high for _, p in group),
         )
         for _, group in sorted(columns.items())
     ]

@@ -144,15 +144,16 @@ def _window(document: Section, span: tuple[int, int]) -> tuple[int, int] | None:
 
 def _events(series: Section, curve: Curve, document: Section) -> Events:
     axis, verdict = series["step_axis"], document["verdict"]
+    noun = "step" if axis == "batch" else "epoch"
     marks = []
     first_bad = verdict["first_bad_step"] if verdict["step_axis"] == axis else None
     own_bad = curve.bad[0] if curve.bad else None
     if first_bad is not None:
-        label = f"first bad step {step(first_bad)}"
+        label = f"first bad {noun} {step(first_bad)}"
         if own_bad and own_bad[0] == first_bad:
-            label, own_bad = f"{number(own_bad[1])} at step {step(first_bad)}", None
+            label, own_bad = f"{number(own_bad[1])} at {noun} {step(first_bad)}", None
         bounds = verdict["first_bad_step_interval"]
-        title = f"First bad step: {step(first_bad)} (between {interval(bounds)})"
+        title = f"First bad {noun}: {step(first_bad)} (between {interval(bounds)})"
         marks.append(Event("failure", first_bad, label, title, tuple(bounds) if bounds else None))
     if own_bad:
         text = f"{number(own_bad[1])} from {step(own_bad[0])}"

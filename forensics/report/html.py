@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import textwrap
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from forensics.domain.report import Report
 from forensics.report import numbers, words
 from forensics.report.contract import read_document
-from forensics.report.markdown import render_markdown
+from forensics.report.markdown import markdown_of
 from forensics.report.page import LAYER_COLUMNS, build_page
 from forensics.report.sanitize import sanitize_block
 from forensics.report.templates import template_folder
@@ -37,9 +38,10 @@ def render_html(report: Report) -> str:
     """
     page = build_page(read_document(report))
     template = environment().get_template("report.html.j2")
-    return template.render(page=page, doc=page.document, ticket=render_markdown(report)) + "\n"
+    return template.render(page=page, doc=page.document, ticket=markdown_of(page.document)) + "\n"
 
 
+@cache
 def environment() -> Environment:
     """Return the templates with everything escaped, sanitised and strictly defined."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -74,6 +76,7 @@ def environment() -> Environment:
         "size": numbers.size,
         "shape": numbers.shape,
         "interval": numbers.interval,
+        "span": lambda pair: numbers.span(*pair),
         "rows": numbers.rows,
         "moment": numbers.moment,
         "duration": numbers.duration,

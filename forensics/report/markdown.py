@@ -39,7 +39,11 @@ def render_markdown(report: Report) -> str:
     ReportUnreadable
         When the document does not follow the contract.
     """
-    document = read_document(report)
+    return markdown_of(read_document(report))
+
+
+def markdown_of(document: Section) -> str:
+    """Return the Markdown of a document that `read_document` returned."""
     lines = [*_verdict(document), *_origin(document["replay"]), *_fix(document)]
     lines += [*_causes(document), *_findings(document), *_trials(document["replay"])]
     lines += [*_not_checked(document)]

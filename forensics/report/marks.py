@@ -10,8 +10,8 @@ from forensics.report.scales import Scale
 
 ROWS = (11.0, 25.0)
 """Baselines of the two rows of labels above the plot."""
-_CHARACTER = 6.1
-"""Width of a character of the labels (11 px sans-serif), upper estimate of the mean."""
+_CHARACTER = 7.0
+"""Width of a character of the labels (sans-serif of 12.5 px, the size on a phone)."""
 _SYMBOL = 9.0
 """Checkpoints nearer than this (pixels) share a symbol, the worst of them."""
 
@@ -118,7 +118,8 @@ def _free_row(
 def checkpoint_symbols(checkpoints: Sequence[Saved], x: Scale) -> tuple[Symbol, ...]:
     """Place checkpoints within the axis, neighbours as one symbol of the worst status."""
     groups: list[list[Saved]] = []
-    inside = [c for c in checkpoints if x.low <= c.step <= x.high]
+    # A checkpoint saved after the last step holds the state of one more.
+    inside = [c for c in checkpoints if x.low <= c.step <= x.high + 1]
     for saved in sorted(inside, key=lambda c: c.step):
         same = groups and saved.status == groups[-1][-1].status
         if same and x(saved.step) - x(groups[-1][0].step) < _SYMBOL:

@@ -80,6 +80,11 @@ def interval(bounds: list[int] | None) -> str:
     return step(low) if low == high else f"{step(low)} – {step(high)}"
 
 
+def span(first: int | None, last: int | None) -> str:
+    """Return the first and the last step of something."""
+    return UNKNOWN if first is None or last is None else interval([first, last])
+
+
 def rows(indices: list[int], limit: int = 12) -> str:
     """Return row indices, runs of neighbours as ranges, at most ``limit`` ranges."""
     spans: list[list[int]] = []

@@ -96,6 +96,7 @@ class Page:
     layer_columns: tuple[str, ...]
     near_checkpoints: tuple[Section, ...]
     silent_codes: tuple[str, ...]
+    asks_for_op: bool
 
 
 def build_page(document: Section) -> Page:
@@ -127,6 +128,7 @@ def build_page(document: Section) -> Page:
         layer_columns=_layer_columns(document["layers"]),
         near_checkpoints=_near_checkpoints(document),
         silent_codes=_silent_codes(document),
+        asks_for_op=_asks_for_op(document),
     )
 
 
@@ -227,3 +229,9 @@ def _silent_codes(document: Section) -> tuple[str, ...]:
     spoke = {f["code"] for f in document["findings"]}
     spoke |= {n["code"] for n in document["not_checked"]}
     return tuple(sorted(code for code in document["limits"]["values"] if code not in spoke))
+
+
+def _asks_for_op(document: Section) -> bool:
+    """Whether a reader wants to know which op it was: something failed, or a replay names one."""
+    replay, status = document["replay"], document["verdict"]["status"]
+    return bool(replay["origin"] or replay["check_numerics"]) or status in ("failed", "suspect")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # Beyond this a difference of two values could overflow; nothing is read off a chart there.
 _CLIP = 1e300
@@ -37,6 +37,14 @@ class Scale:
     start: float
     end: float
     knee: float = 1.0
+    _bent_low: float = field(init=False, repr=False)
+    _slope: float = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        low, high = self._bend(self.low), self._bend(self.high)
+        slope = (self.end - self.start) / (high - low) if high > low else 0.0
+        object.__setattr__(self, "_bent_low", low)
+        object.__setattr__(self, "_slope", slope)
 
     def _bend(self, value: float) -> float:
         if self.kind == "log":
@@ -46,9 +54,7 @@ class Scale:
     def __call__(self, value: float) -> float:
         """Return the pixel of a value, values outside the domain clamped to its ends."""
         inside = min(max(value, self.low), self.high)
-        low, high = self._bend(self.low), self._bend(self.high)
-        share = (self._bend(inside) - low) / (high - low) if high > low else 0.5
-        return self.start + share * (self.end - self.start)
+        return self.start + (self._bend(inside) - self._bent_low) * self._slope
 
 
 def value_scale(

@@ -70,7 +70,7 @@ def _changes(document: Section) -> Iterator[Moment]:
 def _is_the_failure(point: Section, verdict: Section) -> bool:
     """Whether the failure itself tells this change already."""
     same = point["step"] == verdict["first_bad_step"] and point["tag"] == verdict["first_bad_tag"]
-    return same and point["step_axis"] == verdict["step_axis"]
+    return bool(same and point["step_axis"] == verdict["step_axis"])
 
 
 def _saved(document: Section) -> Iterator[Moment]:

@@ -14,7 +14,7 @@ STATUS = {
 STATUS_MEANING = {
     "failed": "training broke down",
     "suspect": "warnings, but no breakdown",
-    "healthy": "nothing wrong was found",
+    "healthy": "no sign of a failure",
     "unreadable": "the files do not allow a verdict",
 }
 STATUS_SIGN = {"failed": "✖", "suspect": "▲", "healthy": "✔", "unreadable": "?"}

@@ -34,7 +34,8 @@ TIMEOUT = 60.0
 
 # The browser reads commands from descriptor 3 and answers on 4.
 _START = (
-    "import fcntl, os, sys; r, w = (fcntl.fcntl(int(n), fcntl.F_DUPFD, 10) for n in sys.argv[1:3]); "
+    "import fcntl, os, sys; "
+    "r, w = (fcntl.fcntl(int(n), fcntl.F_DUPFD, 10) for n in sys.argv[1:3]); "
     "os.dup2(r, 3); os.dup2(w, 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
 

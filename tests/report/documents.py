@@ -397,9 +397,7 @@ def _layers() -> list[LayerObservation]:
 
 def _findings() -> list[Finding]:
     every: tuple[Evidence, ...] = (
-        TensorEvidence(
-            "ckpt/ckpt-110", "dense_1/kernel", TensorKind.WEIGHT, 110, 320, 0, 0, 320
-        ),
+        TensorEvidence("ckpt/ckpt-110", "dense_1/kernel", TensorKind.WEIGHT, 110, 320, 0, 0, 320),
         OpEvidence("Log", "my_loss/Log", None, "loss", FAILED_AT, "−Inf of a zero"),
         BatchEvidence("x", FAILED_AT, (3, 4, 5, 17), 255.0, 1.0, "largest magnitude"),
         LayerEvidence("dense_1", FAILED_AT, 1e9, 100.0, "× the first layer"),

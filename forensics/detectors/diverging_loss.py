@@ -19,6 +19,7 @@ from forensics.signals import Onset
 
 STALLED_KINDS = frozenset({"plateau", "oscillation", "variance_rise", "gradient_collapse"})
 """Kinds of onset that are no rise of the loss; LOS002 reports them."""
+_NO_RISE = STALLED_KINDS | {"non_finite"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class DivergingLoss:
                 self.code, "no training loss of two points", (Quantity.TRAIN_LOSS,), LOSS_LINE
             )
             return
-        if not onset.failed or onset.onset is None or onset.kind in STALLED_KINDS:
+        if not onset.failed or onset.onset is None or onset.kind in _NO_RISE:
             return
         rise = self._rise(loss.values, onset.onset)
         if rise is not None:

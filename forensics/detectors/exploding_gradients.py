@@ -102,12 +102,15 @@ class ExplodingGradients:
 
     def _cold(self, norm: Series, values: FloatArray) -> tuple[Series, int, int, float] | None:
         logs = _log10(values)
-        peak = int(np.argmax(logs))
-        grown = float(logs[peak] - logs[0]) if peak else 0.0
+        alive = np.flatnonzero(values > 0)
+        if not len(alive):
+            return None
+        start, peak = int(alive[0]), int(np.argmax(logs))
+        if logs[start] >= math.log10(self.huge):
+            return norm, start, peak, float(logs[peak] - math.log10(self.huge))
+        grown = float(logs[peak] - logs[start])
         if grown >= self.decades:
-            return norm, int(np.flatnonzero(logs - logs[0] >= self.decades)[0]), peak, grown
-        if logs[0] >= math.log10(self.huge):
-            return norm, 0, peak, float(logs[peak] - math.log10(self.huge))
+            return norm, int(np.flatnonzero(logs - logs[start] >= self.decades)[0]), peak, grown
         return None
 
     def _finding(self, found: tuple[Series, int, int, float]) -> Finding:

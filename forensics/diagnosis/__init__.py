@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from forensics.diagnosis.catalogue import CATALOGUE
-from forensics.diagnosis.clues import Clue, unique
+from forensics.diagnosis.clues import SHAPES, Clue, unique
 from forensics.diagnosis.mechanisms import replay_clues
 from forensics.diagnosis.remedies import remedies
 from forensics.diagnosis.signs import curve_clues, finding_clues
@@ -38,18 +38,20 @@ def diagnose(scene: Scene, findings: Sequence[Finding]) -> tuple[Diagnosis, ...]
     """
     if not any(f.severity is not Severity.INFO for f in findings):
         return (_healthy(scene),)
-    clues = unique(
-        chain(
-            replay_clues(scene, findings),
-            finding_clues(scene, findings),
-            curve_clues(scene, findings),
-        )
-    )
-    ranked = weigh(clues)
+    ranked = weigh(_clues(scene, findings))
     return tuple(
         _worded(one, ranked[k + 1] if k + 1 < len(ranked) else None, scene, findings)
         for k, one in enumerate(ranked)
     )
+
+
+def _clues(scene: Scene, findings: Sequence[Finding]) -> tuple[Clue, ...]:
+    """Everything that speaks; once the first bad op is known, the shape of the curve is silent."""
+    found = chain(
+        replay_clues(scene, findings), finding_clues(scene, findings), curve_clues(scene, findings)
+    )
+    known = scene.replay is not None and scene.replay.origin is not None
+    return unique(c for c in found if not (known and c.sign in SHAPES))
 
 
 def _worded(

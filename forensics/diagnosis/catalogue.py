@@ -45,26 +45,28 @@ S = Sign
 CATALOGUE: dict[Cause, Entry] = {
     Cause.EXPLODING_GRADIENTS: Entry(
         "gradients grow through the layers or over time until a weight overflows",
-        0.10,
+        0.08,
         {
             S.GROWTH_LATER: 3.0, S.GROWTH_FIRST_STEP: 1.0, S.OPTIMIZER_OVERFLOW: 2.5,
             S.GROWN_GRADIENTS: 3.0, S.JUMPED_GRADIENTS: 1.0, S.GROWN_LOSS: 2.5, S.DIVERGED: 2.0,
             S.CLIP_FIXES_GROWTH: 1.5, S.RATE_NO_HELP: 0.5, S.CLIP_NO_HELP: -1.5,
             S.SPIKE_BEFORE_DEATH: 2.0, S.INF_FIRST: 0.5, S.SUDDEN: -1.5, S.BATCH_OUTLIER: -1.0,
-            S.VANISHING: -3.0, S.RATE_LARGE: 0.5,
+            S.VANISHING: -3.0, S.RATE_LARGE: 0.5, S.HUGE_AT_START: 1.5,
+            S.RECOVERS: -2.0,
         }, ("clip_global_norm", "learning_rate_div_10", "normalise_layers", "he_initialisation"),
         "log the gradient norm of every layer: growth towards the first layers speaks for "
         "exploding gradients",
     ),
     Cause.LEARNING_RATE_TOO_HIGH: Entry(
         "the step size makes the loss oscillate, diverge or blow up",
-        0.12,
+        0.10,
         {
             S.GROWTH_LATER: 3.0, S.GROWTH_FIRST_STEP: -4.0, S.OPTIMIZER_OVERFLOW: 1.5,
             S.GROWN_GRADIENTS: 2.0, S.GROWN_LOSS: 2.5, S.DIVERGED: 3.0, S.RATE_ROSE: 4.0,
             S.RATE_LARGE: 1.5, S.RATE_FIXES_GROWTH: 2.0, S.RATE_DELAYS: 1.0, S.RATE_NO_HELP: -1.5,
-            S.SPIKE_BEFORE_DEATH: 4.0, S.OSCILLATES: 3.0, S.STALLED: 0.5, S.SUDDEN: -1.5,
+            S.SPIKE_BEFORE_DEATH: 4.5, S.OSCILLATES: 3.0, S.STALLED: 0.5, S.SUDDEN: -1.5,
             S.BATCH_OUTLIER: -1.5, S.VANISHING: -3.0, S.RATE_TINY: -4.0,
+            S.HUGE_AT_START: -3.0, S.RECOVERS: -2.0,
         },
         ("learning_rate_div_10", "warm_up", "clip_global_norm"),
         "run the same steps from the last clean checkpoint with a tenth of the learning rate",
@@ -78,10 +80,11 @@ CATALOGUE: dict[Cause, Entry] = {
     ),
     Cause.UNSTABLE_LOSS: Entry(
         "the loss leaves its domain: a logarithm of 0, an overflowing exponential, a division by 0",
-        0.12,
+        0.11,
         {
             S.DOMAIN_LOSS: 5.0, S.DOMAIN_BACKWARD: 4.0, S.DOMAIN_LAYER: 2.0, S.HALF_ROUNDING: 0.0,
-            S.SUDDEN: 1.2, S.INF_FIRST: 1.0, S.FIX_BY_CHANCE: 0.3, S.GROWN_LOSS: -0.5,
+            S.SUDDEN: 1.2, S.INF_FIRST: 1.0, S.FIX_BY_CHANCE: 0.3, S.SLOTS_FIRST: -1.5,
+            S.GROWN_LOSS: -0.5, S.AT_ONCE: 1.2, S.RECOVERS: 1.0, S.GRADIENT_NAN_FIRST: 0.5, S.LOSS_NAN_ALONE: 2.0,
         },
         ("from_logits", "safe_log", "safe_division"),
         "look at the smallest operand of the logarithm or division in the loss at the failing step",
@@ -89,10 +92,12 @@ CATALOGUE: dict[Cause, Entry] = {
     Cause.UNSAFE_OPERATION: Entry(
         "an operation of the model leaves its domain: the root or norm of 0, 0/0, a power, an "
         "exponential, a masked tf.where branch",
-        0.14,
+        0.13,
         {
             S.DOMAIN_LAYER: 5.0, S.DOMAIN_BACKWARD: 5.0, S.DOMAIN_LOSS: 4.0, S.SUDDEN: 1.5,
-            S.RAISED: 1.5, S.FIX_BY_CHANCE: 0.3, S.GROWN_LOSS: -0.5,
+            S.RAISED: 1.5, S.FIX_BY_CHANCE: 0.3, S.SLOTS_FIRST: -1.5,
+            S.GROWN_LOSS: -0.5, S.AT_ONCE: 1.0, S.RECOVERS: 1.0,
+            S.GRADIENT_NAN_FIRST: 2.0, S.LOSS_NAN_ALONE: 0.5,
         },
         ("safe_sqrt", "safe_division", "double_where", "safe_log"),
         "look at the operands of the op at the failing step: a zero that the op has no value or no "
@@ -101,7 +106,10 @@ CATALOGUE: dict[Cause, Entry] = {
     Cause.NON_FINITE_DATA: Entry(
         "NaN or Inf in inputs, labels or sample weights",
         0.10,
-        {S.INPUT_NON_FINITE: 7.0, S.SUDDEN: 1.3, S.INF_FIRST: 0.3, S.GROWN_LOSS: -1.0},
+        {
+            S.INPUT_NON_FINITE: 7.0, S.SUDDEN: 1.3, S.INF_FIRST: 0.3, S.GROWN_LOSS: -1.0,
+            S.SLOTS_FIRST: -1.5,
+        },
         ("check_data", "drop_bad_rows"),
         "check the batches around the failing step with np.isfinite",
     ),
@@ -111,7 +119,8 @@ CATALOGUE: dict[Cause, Entry] = {
         {
             S.BATCH_OUTLIER: 5.5, S.NOT_NORMALISED: 2.5, S.IMPLAUSIBLE_FIRST_LOSS: 3.0,
             S.JUMPED_GRADIENTS: 2.5, S.INF_FIRST: 1.0, S.GROWTH_FIRST_STEP: 1.0,
-            S.GROWTH_LATER: 0.5, S.OPTIMIZER_OVERFLOW: 0.5, S.SUDDEN: 0.3,
+            S.GROWTH_LATER: 0.5, S.OPTIMIZER_OVERFLOW: 0.5, S.SUDDEN: 0.3, S.AT_ONCE: 0.7,
+            S.HUGE_AT_START: 1.5, S.SLOTS_FIRST: 1.5,
         },
         ("normalise_inputs", "drop_outliers", "robust_loss"),
         "compare the largest magnitude of the failing batch with that of the batches before",
@@ -119,7 +128,7 @@ CATALOGUE: dict[Cause, Entry] = {
     Cause.LABEL_OUT_OF_RANGE: Entry(
         "a class index outside [0, C), a negative count or the like",
         0.03,
-        {S.LABEL_RANGE: 8.0, S.SUDDEN: 1.0},
+        {S.LABEL_RANGE: 8.0, S.SUDDEN: 1.0, S.AT_ONCE: 0.7},
         ("check_labels",),
         "compare the smallest and largest label with the number of output units",
     ),
@@ -129,7 +138,7 @@ CATALOGUE: dict[Cause, Entry] = {
         {
             S.GROWTH_FIRST_STEP: 4.0, S.WIDE_KERNELS: 3.0, S.GROWTH_LATER: -1.0, S.VANISHING: 1.5,
             S.IMPLAUSIBLE_FIRST_LOSS: 1.0, S.SUDDEN: -2.0, S.RATE_FIXES_GROWTH: -1.0,
-            S.BATCH_OUTLIER: -3.0, S.NOT_NORMALISED: -1.0,
+            S.BATCH_OUTLIER: -3.0, S.NOT_NORMALISED: -1.0, S.HUGE_AT_START: 3.5, S.AT_ONCE: 0.5,
         },
         ("he_initialisation", "normalise_layers"),
         "save a checkpoint at step 0 and compare the kernels' deviations with sqrt(2 / fan_in)",
@@ -139,7 +148,7 @@ CATALOGUE: dict[Cause, Entry] = {
         0.05,
         {
             S.HALF_RANGE: 7.0, S.HALF_ROUNDING: 7.5, S.HALF_DOMAIN: 5.0, S.HALF_POLICY: 2.5,
-            S.SCALE_COLLAPSED: 4.0, S.INF_FIRST: 0.3, S.BATCH_OUTLIER: -1.0,
+            S.SCALE_COLLAPSED: 4.0, S.INF_FIRST: 0.3, S.RECOVERS: 0.7, S.BATCH_OUTLIER: -1.0,
         },
         ("float32_output", "loss_scaling", "bfloat16"),
         "run the failing step with the policy float32",
@@ -147,7 +156,7 @@ CATALOGUE: dict[Cause, Entry] = {
     Cause.LOSS_ACTIVATION_MISMATCH: Entry(
         "activation, loss, from_logits or label encoding do not belong together",
         0.04,
-        {S.MISMATCH: 7.0, S.DOMAIN_LAYER: -0.5},
+        {S.MISMATCH: 8.0, S.LOSS_NAN_ALONE: 2.5, S.AT_ONCE: 1.0, S.DOMAIN_LAYER: -0.5},
         ("match_loss", "from_logits"),
         "compare the last activation with what the loss expects",
     ),
@@ -161,7 +170,7 @@ CATALOGUE: dict[Cause, Entry] = {
     Cause.DEAD_UNITS: Entry(
         "rectified units are off for (nearly) every input",
         0.04,
-        {S.DEAD: 5.0, S.STALLED: 1.0, S.SUDDEN: -1.0, S.GROWTH_LATER: -2.0, S.RATE_ROSE: -1.0},
+        {S.DEAD: 5.0, S.SPIKE_BEFORE_DEATH: -0.5, S.STALLED: 1.0, S.SUDDEN: -1.0, S.GROWTH_LATER: -2.0, S.RATE_ROSE: -1.0},
         ("leaky_relu", "learning_rate_div_10", "he_initialisation"),
         "log the share of zero activations per layer from the first step on",
     ),
@@ -176,7 +185,7 @@ CATALOGUE: dict[Cause, Entry] = {
         "a slot of the optimizer is poisoned or its epsilon is below the dtype",
         0.03,
         {
-            S.OPTIMIZER_OVERFLOW: 3.5, S.DOMAIN_OPTIMIZER: 6.5, S.SLOTS_FIRST: 3.0,
+            S.OPTIMIZER_OVERFLOW: 3.5, S.DOMAIN_OPTIMIZER: 6.5, S.SLOTS_FIRST: 4.0,
             S.GROWN_GRADIENTS: -1.0, S.CLIP_FIXES_GROWTH: 0.3,
         },
         ("reset_slots", "larger_epsilon", "clip_global_norm"),
@@ -229,7 +238,7 @@ CATALOGUE: dict[Cause, Entry] = {
     ),
     Cause.UNKNOWN: Entry(
         "something is wrong and no cause reaches the floor of confidence",
-        0.10,
+        0.08,
         {S.NOT_REPRODUCED: 0.5, S.RAISED: 1.5},
         ("replay", "record"),
         "run the failing step again: forensics analyze LOGDIR --replay train.py:replay_case",

@@ -41,6 +41,11 @@ class Sign(StrEnum):
     HALF_POLICY = "half_policy"
     # Curves and checkpoints.
     SUDDEN = "sudden"
+    AT_ONCE = "at_once"
+    RECOVERS = "recovers"
+    GRADIENT_NAN_FIRST = "gradient_nan_first"
+    LOSS_NAN_ALONE = "loss_nan_alone"
+    HUGE_AT_START = "huge_at_start"
     INF_FIRST = "inf_first"
     GROWN_GRADIENTS = "grown_gradients"
     JUMPED_GRADIENTS = "jumped_gradients"
@@ -58,6 +63,15 @@ class Sign(StrEnum):
     IMPLAUSIBLE_FIRST_LOSS = "implausible_first_loss"
     SLOTS_FIRST = "slots_first"
     SCALE_COLLAPSED = "scale_collapsed"
+
+
+SHAPES = frozenset(
+    {
+        Sign.SUDDEN, Sign.AT_ONCE, Sign.RECOVERS, Sign.INF_FIRST, Sign.GRADIENT_NAN_FIRST,
+        Sign.LOSS_NAN_ALONE, Sign.HALF_POLICY,
+    }
+)  # fmt: skip
+"""How a curve looked when it broke: a hint as long as the op that broke it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

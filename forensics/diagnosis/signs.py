@@ -17,7 +17,7 @@ from forensics.domain.scene import Scene
 
 GROWN = 1e3
 """Growth of the last finite losses before a failure, x their lowest, that is no accident."""
-CALM_POINTS = 10
+CALM_POINTS = 3
 """Fewest points of a calm stretch for a failure to count as sudden."""
 JUMP_DECADES = 4.0
 """Growth of a gradient norm from one point to the next, out of calm, that no step size explains."""
@@ -97,9 +97,33 @@ def _onset(run: Run, support: tuple[str, ...]) -> Iterator[Clue]:
         )
     elif len(finite) >= CALM_POINTS and not _norm_grew(run, failed.step):
         yield Clue(Sign.SUDDEN, "nothing in the curves announced it", support)
+    elif len(finite) < CALM_POINTS:
+        yield Clue(Sign.AT_ONCE, "it fails within its first steps", support)
     index = first_bad_index(loss.values)
-    if index is not None and np.isinf(loss.values[index]) and not grown:
+    if index is None:
+        return
+    if np.isinf(loss.values[index]) and not grown:
         yield Clue(Sign.INF_FIRST, "the loss is infinite before it is NaN", support)
+    if np.isfinite(loss.values[index + 1 :]).any():
+        yield Clue(Sign.RECOVERS, "the loss is finite again afterwards", support)
+    yield from _against_gradient(run, loss, index, support)
+
+
+def _against_gradient(
+    run: Run, loss: Series, index: int, support: tuple[str, ...]
+) -> Iterator[Clue]:
+    """Which of loss and gradient norm was lost first."""
+    norm = run.gradient_norm
+    if norm is None or norm.step_axis is not loss.step_axis:
+        return
+    step, bad = int(loss.steps[index]), first_bad_index(norm.values)
+    here = norm.values[norm.steps == step]
+    if len(here) and np.isfinite(here[0]) and np.isnan(loss.values[index]):
+        text = "the loss is NaN while its gradient is finite, as that of a negative number's log"
+        yield Clue(Sign.LOSS_NAN_ALONE, text, support)
+    if bad is not None and int(norm.steps[bad]) < step and np.isnan(norm.values[bad]):
+        text = "the gradient is NaN while the loss is still finite"
+        yield Clue(Sign.GRADIENT_NAN_FIRST, text, support)
 
 
 def _recent_growth(finite: FloatArray) -> float:
@@ -128,6 +152,8 @@ def _growth_sign(run: Run, found: Finding) -> Sign:
     if curve is None or norm is None:
         return Sign.GROWN_GRADIENTS
     start = int(np.searchsorted(norm.steps, curve.first_step))
+    if start == 0 and norm.steps[0] <= 1:
+        return Sign.HUGE_AT_START
     if start < CALM_POINTS or curve.last_step - curve.first_step > 1:
         return Sign.GROWN_GRADIENTS
     here, previous = float(norm.values[start]), float(norm.values[start - 1])

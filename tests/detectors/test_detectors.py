@@ -12,6 +12,7 @@ import pytest
 
 import forensics.detectors
 from forensics.detectors.base import Detector, Example
+from forensics.detectors.docs import page, render
 from forensics.detectors.registry import DETECTORS, inspect, limits
 from forensics.detectors.scenes import curve, falling, logged
 from forensics.domain.findings import Finding, NotChecked
@@ -144,3 +145,7 @@ def test_healthy_curves_give_neither_error_nor_warning(seed: int) -> None:
         curve(loss), curve(norm, Quantity.GRADIENT_NORM), curve(rate, Quantity.LEARNING_RATE)
     )
     assert inspect(scene).findings == ()
+
+
+def test_the_page_is_current() -> None:
+    assert page().read_text(encoding="utf-8") == render(), "run python -m forensics.detectors.docs"

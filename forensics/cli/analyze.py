@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from forensics.cli.exit_codes import exit_code
 from forensics.cli.main import debug_option
 from forensics.cli.output import FORMATS, check_outputs, show, write_outputs
 from forensics.cli.progress import reporting
@@ -95,6 +94,7 @@ def command(
     """
     folder = _one_of(logdir, named)
     check_outputs(outputs)
+    from forensics.cli.exit_codes import exit_code
     from forensics.pipeline import analyze
 
     with reporting() as progress:

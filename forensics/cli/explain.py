@@ -30,19 +30,23 @@ def command(word: str | None) -> int:
 
 def _explanation(word: str) -> Iterator[str]:
     from forensics.detectors.registry import DETECTORS
-
-    wanted = word.strip().lower().replace("-", "_").replace(" ", "_")
-    for detector in DETECTORS:
-        if wanted in (detector.code.lower(), detector.name.replace("-", "_")):
-            return _detector(detector)
     from forensics.diagnosis.catalogue import CATALOGUE
 
-    for cause in CATALOGUE:
-        if wanted == cause.value:
-            return _cause(wanted)
-    raise UsageError(
-        f"nothing is called {word!r}: `forensics explain` without a word lists every code and cause"
-    )
+    wanted = word.strip().lower().replace("-", "_").replace(" ", "_")
+    pages = [_cause(wanted)] if wanted in {cause.value for cause in CATALOGUE} else []
+    pages += [
+        _detector(detector)
+        for detector in DETECTORS
+        if wanted in (detector.code.lower(), detector.name.replace("-", "_"))
+    ]
+    if not pages:
+        raise UsageError(
+            f"nothing is called {word!r}: `forensics explain` without a word lists all there is"
+        )
+    for number, page in enumerate(pages):
+        if number:
+            yield from ("", "")
+        yield from page
 
 
 def _detector(detector: object) -> Iterator[str]:

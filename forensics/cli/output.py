@@ -7,11 +7,14 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from forensics.domain.report import Report
 from forensics.errors import UsageError
+
+if TYPE_CHECKING:
+    from forensics.domain.report import Report
 
 FORMATS = ("text", "json", "markdown", "html")
 SUFFIXES = {".html": "html", ".htm": "html", ".json": "json", ".md": "markdown", ".txt": "text"}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from forensics.cli.main import debug_option
 from forensics.cli.output import FORMATS, check_outputs, show, write_outputs
-from forensics.domain.report import Report
 from forensics.errors import ReportUnreadable
+
+if TYPE_CHECKING:
+    from forensics.domain.report import Report
 
 
 @debug_option
@@ -50,6 +52,9 @@ def load_report(path: Path) -> Report:
     ReportUnreadable
         When the file cannot be read, is not strict JSON, or is not a report of this schema.
     """
+    from forensics.domain.report import Report
+    from forensics.report.contract import read_document
+
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_json)
     except OSError as error:
@@ -59,8 +64,6 @@ def load_report(path: Path) -> Report:
     if not isinstance(document, dict):
         raise ReportUnreadable(f"{path} is not a saved report: no JSON object")
     report = Report.from_dict(document)
-    from forensics.report.contract import read_document
-
     read_document(report)
     return report
 

@@ -59,7 +59,7 @@ def describe(origin: Origin) -> str:
     if origin.phase is Phase.STATE:
         return f"`{origin.op_name or 'a restored variable'}` was bad before the step"
     operands = f" (gradient of {origin.forward_op_type})" if origin.forward_op_type else ""
-    layer = f" in layer `{origin.layer}`" if origin.layer else _phase(origin.phase)
+    layer = f" in layer `{origin.layer.split('/')[-1]}`" if origin.layer else _phase(origin.phase)
     source = origin.source
     line = f" ({_file_name(source.file)}:{source.line})" if source else ""
     return f"{origin.op_type or 'an op'}{operands or _operands(origin)}{layer}{line}"

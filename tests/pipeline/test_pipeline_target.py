@@ -9,7 +9,7 @@ import pytest
 from forensics.detectors.registry import inspect
 from forensics.detectors.scenes import checkpoint, curve, falling, run_of, tensor
 from forensics.domain.quantity import Quantity, StepAxis
-from forensics.domain.run import Run
+from forensics.domain.run import CheckpointStats, Run
 from forensics.domain.scene import Scene
 from forensics.pipeline.axis import on_batch_axis
 from forensics.pipeline.target import BLIND_STEPS, Target, find_target
@@ -19,7 +19,7 @@ def target_of(run: Run) -> Target:
     return find_target(run, inspect(Scene(run)).findings)
 
 
-def poisoned(step: int | None) -> object:
+def poisoned(step: int | None) -> CheckpointStats:
     return checkpoint(step, tensor("dense/kernel", nan=4))
 
 

@@ -9,6 +9,8 @@ from forensics.domain.run import CheckpointStatus, InputState
 HEALTHY, FINDINGS, NOT_EXAMINED = 0, 1, 3
 
 _NOT_EXAMINED = frozenset({InputState.DAMAGED, InputState.DENIED, InputState.LIMIT})
+_NOT_LOOKED_AT = frozenset({InputState.DENIED, InputState.LIMIT})
+"""Kinds of warnings about what never became an input, e.g. a directory without permission."""
 _STATUS_AS_SEVERITY = {"failed": Severity.ERROR, "suspect": Severity.WARNING}
 
 
@@ -29,6 +31,7 @@ def exit_code(report: Report, fail_on: str) -> int:
         document["verdict"]["status"] == "unreadable"
         or any(i["state"] in _NOT_EXAMINED for i in document["inputs"])
         or any(c["status"] == CheckpointStatus.DAMAGED for c in document["checkpoints"])
+        or any(w["kind"] in _NOT_LOOKED_AT for w in document["warnings"])
     )
     return NOT_EXAMINED if unexamined else HEALTHY
 

@@ -189,14 +189,26 @@ def test_garbage_is_unreadable(tmp_path: Path, schema_validator: Validate) -> No
     assert document["verdict"]["cause"] == "corrupt_evidence"
 
 
-def test_a_checkpoint_without_its_data_shard(tmp_path: Path, repo_root: Path) -> None:
+@pytest.mark.tf
+def test_a_checkpoint_without_its_data_shard(tmp_path: Path, schema_validator: Validate) -> None:
     write_events(tmp_path, falling(120))
-    shards = sorted((repo_root / "tests").rglob("*.index"))
-    assert shards, "no tensor bundle among the test data"
-    (tmp_path / "ckpt-7.index").write_bytes(shards[0].read_bytes())
+    program = (
+        "import sys, tensorflow as tf\n"
+        "tf.train.Checkpoint(w=tf.Variable([1.0, 2.0])).write(sys.argv[1])"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "ckpt-7")], check=True, capture_output=True
+    )
     document, code = analyzed(tmp_path)
+    assert [(c["step"], c["status"]) for c in document["checkpoints"]] == [(7, "clean")]
+    assert code == 0
+    for shard in tmp_path.glob("ckpt-7.data-*"):
+        shard.unlink()
+    document, code = analyzed(tmp_path)
+    schema_validator(document)
     assert [c["status"] for c in document["checkpoints"]] == ["damaged"]
     assert (document["verdict"]["status"], code) == ("healthy", 3)
+    assert document["last_finite_checkpoint"] is None
 
 
 # -- wrong usage

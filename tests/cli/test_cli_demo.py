@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from forensics.cli.main import main
-from forensics.demo import TRAIN, DemoResult, Told, TrainingFailed, train
 from forensics.demo import ACTS as DEMO_ACTS
+from forensics.demo import TRAIN, DemoResult, Told, TrainingFailed, train
 from forensics.domain.report import Report
 
 Validate = Callable[[Mapping[str, object]], None]

@@ -1,4 +1,4 @@
-"""What becomes of a replay that cannot work: a record in the report, and the verdict of the logs."""
+"""What becomes of a replay that cannot work: a record, and the verdict of the logs stands."""
 
 from __future__ import annotations
 

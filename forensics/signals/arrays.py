@@ -67,3 +67,14 @@ def _asinh(values: Floats, middle: float, sigma: float) -> Floats:
     with np.errstate(over="ignore"):
         z = (values * 0.5 - middle * 0.5) / max(sigma * 0.5, 1e-300)
     return np.arcsinh(np.clip(z, -1e300, 1e300))
+
+
+def level_step(values: Floats, index: int, span: int) -> float:
+    """Level of up to ``span`` values from an index on, less the level of as many before it.
+
+    0 where there is nothing on one side.
+    """
+    if not 0 < index < values.shape[0]:
+        return 0.0
+    before = values[max(0, index - span) : index]
+    return float(np.median(values[index : index + span]) - np.median(before))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from forensics.signals.arrays import Floats, comparable
+from forensics.signals.arrays import Floats, comparable, level_step
 from forensics.signals.locate import Break, locate_break
 from forensics.signals.nonfinite import filled
 from forensics.signals.rise import Rise, strongest_rise
@@ -29,15 +29,9 @@ def find_collapse(loss: Floats, gradient: Floats, threshold: float) -> tuple[Ris
     curve = -comparable(size)
     found = locate_break(curve, fallen.lowest - fallen.width, fallen.last + fallen.width)
     span = max(5, min(fallen.width, found.first, curve.shape[0] - found.first))
-    jump = _step(curve, found.first, span)
+    jump = level_step(curve, found.first, span)
     if jump < max(_SUDDEN * fallen.effect, _EFFECT):
         return None
-    if _step(loss, found.first, span) < -_LEARNED * jump:
+    if level_step(loss, found.first, span) < -_LEARNED * jump:
         return None
     return fallen, found
-
-
-def _step(values: Floats, index: int, span: int) -> float:
-    """Level after an index less the level before it."""
-    before = values[max(0, index - span) : max(index, 1)]
-    return float(np.median(values[index : index + span]) - np.median(before))

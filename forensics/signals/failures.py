@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forensics.signals.arrays import Floats, comparable
+from forensics.signals.arrays import Floats, comparable, level_step
 from forensics.signals.collapse import find_collapse
 from forensics.signals.dispersion import log_dispersion
 from forensics.signals.locate import Break, locate_break
@@ -15,8 +15,8 @@ from forensics.signals.plateau import find_plateau
 from forensics.signals.rise import Rise, strongest_rise
 
 _THRESHOLD = 6.0
-"""Sigmas of a level beyond the precedents. Levels are compared in many places and widths, hence more
-than the usual three to four: measured on noise, see the tests."""
+"""Sigmas of a level beyond the precedents. Levels are compared in many places and widths,
+hence more than the usual three to four."""
 
 _FEW = 100.0
 """Values at which the threshold is twice that: sigmas estimated from few values are too small too
@@ -28,6 +28,9 @@ _LEAST_RISE = 0.05
 _LEAST_SPREAD = 0.4
 """Nats: a spread of 1.5 times the healthy one, in relative and in absolute terms."""
 
+_SPREAD_WIDTH = 32
+"""Values: the shortest stretch whose spread is worth a judgement, four independent means of it."""
+
 _GIVEN_BACK = 1e-3
 """Share of the loss early in the run. A rise below it is noise of a run that has fitted its data:
 there the logarithm sees a thousandfold rise where nothing has happened."""
@@ -35,6 +38,7 @@ there the logarithm sees a thousandfold rise where nothing has happened."""
 _BLOW_UP = float(np.log(10.0))
 _DIVERGENCE = float(np.log(2.0))
 _GROSS = float(np.log(100.0))
+_SUDDEN = 1.0 / 3.0  # share of the growth of a spread that happens within a tenth of the run
 _SLOW = 0.05  # share of the run that a slow blow-up takes at the least
 _BEFORE_END = 5  # values before a non-finite one in which a single gross value is its herald
 _EARLIER = 5  # times that an onset may be moved to an earlier rise
@@ -128,16 +132,21 @@ def _spread_rise(loss: Floats, curve: Floats, threshold: float) -> Failure | Non
     """Growth of the spread that shows in the log of the loss and in the loss itself.
 
     Relative noise grows by itself as a loss falls, absolute noise as it rises: only both together
-    are a change of the run.
+    are a change of the run. Noise that grows little by little belongs to learning: a network that
+    treats all samples alike, as one does at first, has little of it.
     """
     relative = log_dispersion(curve)
-    rises = [strongest_rise(relative, 16), strongest_rise(log_dispersion(loss), 16)]
-    for found in rises:
-        if found is None or found.score < threshold or found.effect < _LEAST_SPREAD:
-            return None
-    rise = rises[0]
-    assert rise is not None
-    where = locate_break(relative, rise.lowest - rise.width, rise.last + rise.width)
+    rise = strongest_rise(relative, _SPREAD_WIDTH)
+    if rise is None or rise.score < threshold or rise.effect < _LEAST_SPREAD:
+        return None
+    absolute = strongest_rise(log_dispersion(loss), _SPREAD_WIDTH)
+    if absolute is None or absolute.score < threshold or absolute.effect < _LEAST_SPREAD:
+        return None
+    single = log_dispersion(curve, neighbours=1)
+    where = locate_break(single, rise.lowest - rise.width, rise.last + rise.width)
+    span = max(_SPREAD_WIDTH, curve.shape[0] // 10)
+    if level_step(relative, where.first, span) < _SUDDEN * rise.effect:
+        return None
     kind = "oscillation" if _periodic(curve[where.first :]) else "variance_rise"
     return Failure(kind, where, rise.effect, rise.score)
 

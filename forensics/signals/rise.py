@@ -7,7 +7,7 @@ largest earlier rise that was followed by a recovery ("this has happened before 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from forensics.signals.scale import median_scale
 
 _BLOCKS = 8  # a level is the median of about so many block medians
 _MOST = 3000  # blocks looked back on, so that short levels in long runs cost no more than long ones
+_FINE = 20_000  # values that are measured one by one at every width
 _MARGIN = 0.35  # share of the rise below which the run counts as still healthy
 _PRECEDENT = 1.5  # a rise must be so many times as high as any that recovered
 
@@ -111,6 +112,29 @@ def _second_difference_sigma(values: Floats, lag: int) -> float:
 
 
 def strongest_rise(values: Floats, smallest: int = 5) -> Rise | None:
-    """Return the rise of the highest score among all widths, None where nothing rises."""
-    found = [terminal_rise(values, width) for width in widths(values.shape[0], smallest)]
+    """Return the rise of the highest score among all widths, None where nothing rises.
+
+    Long levels of a long series are measured on block medians made once for all of them.
+    """
+    n = values.shape[0]
+    size = max(1, n // _FINE)
+    coarse = block_medians(values, size)
+    found = []
+    for width in widths(n, smallest):
+        if size > 1 and width >= 4 * _BLOCKS * size:
+            rise = terminal_rise(coarse, width // size)
+            found.append(rise and _widened(rise, size, n % size))
+        else:
+            found.append(terminal_rise(values, width))
     return max((r for r in found if r is not None), key=lambda r: r.score, default=None)
+
+
+def _widened(rise: Rise, size: int, offset: int) -> Rise:
+    """Rise found among block medians, in places of the values themselves."""
+    return replace(
+        rise,
+        width=rise.width * size,
+        lowest=offset + rise.lowest * size,
+        first=offset + rise.first * size,
+        last=offset + (rise.last + 1) * size - 1,
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from forensics.domain.run import InputFile, InputState
 from forensics.errors import Damaged
@@ -123,3 +125,40 @@ class Blob:
         if (now.st_size, now.st_mtime_ns) != before:
             state = InputState.LIVE
         return InputFile(self.name, kind, self.size, self.sha256(), state)
+
+
+class BlobFile(io.RawIOBase):
+    """A part of a `Blob` as a file that can be read and sought in."""
+
+    def __init__(self, blob: Blob, start: int, size: int) -> None:
+        super().__init__()
+        self._blob, self._start, self._position = blob, start, 0
+        self._size = max(0, min(size, blob.size - start))
+
+    def readable(self) -> bool:
+        """Whether it can be read: yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether it can be sought in: yes."""
+        return True
+
+    def tell(self) -> int:
+        """Position in the part."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position; one before the beginning is an error, one after the end is not."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise OSError("a position before the beginning")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer` as far as the part goes on."""
+        target = memoryview(buffer).cast("B")
+        count = max(0, min(len(target), self._size - self._position))
+        target[:count] = self._blob.read(self._start + self._position, count)
+        self._position += count
+        return count

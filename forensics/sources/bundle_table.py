@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from forensics.errors import Damaged
 from forensics.sources.checksum import crc32c, unmask
+from forensics.sources.wire import varint
 
 MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 FOOTER_BYTES = 48
@@ -51,7 +52,7 @@ class Table:
         if not is_table(data):
             raise Damaged(path, max(0, len(data) - 8), "bad_magic", "this is no bundle index")
         footer = len(data) - FOOTER_BYTES
-        offset = self._skip_handle(footer)
+        _, offset = self._handle(footer, len(data) - 8)
         self._index = self._handle(offset, len(data) - 8)[0]
 
     def entries(self) -> Iterator[tuple[bytes, int, int]]:
@@ -78,13 +79,10 @@ class Table:
                 last = key
                 yield key, value, value_end
 
-    def _skip_handle(self, offset: int) -> int:
-        return self._handle(offset, len(self._data) - 8)[1]
-
     def _handle(self, offset: int, end: int) -> tuple[tuple[int, int], int]:
         """Handle (offset and size of a block) at `offset`, and where it ends."""
-        start, after = self._varint(offset, end)
-        size, after = self._varint(after, end)
+        start, after = varint(self._data, offset, end, self._path)
+        size, after = varint(self._data, after, end, self._path)
         if start + size + _TRAILER_BYTES > len(self._data) - FOOTER_BYTES:
             raise Damaged(
                 self._path, offset, "bad_offset",
@@ -92,27 +90,15 @@ class Table:
             )  # fmt: skip
         return (start, size), after
 
-    def _varint(self, offset: int, end: int) -> tuple[int, int]:
-        value = 0
-        for shift in range(0, 64, 7):
-            if offset >= end:
-                raise Damaged(self._path, offset, "truncated", "a number is cut off")
-            byte = self._data[offset]
-            offset += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value, offset
-        raise Damaged(self._path, offset, "bad_varint", "a number is longer than 64 bits")
-
     def _block(self, start: int, size: int) -> Iterator[tuple[bytes, int, int]]:
         """Entries of one block: key, and first and last byte (exclusive) of its value."""
         end = self._checked(start, size)
         offset, key = start, b""
         while offset < end:
             at = offset
-            shared, offset = self._varint(offset, end)
-            fresh, offset = self._varint(offset, end)
-            length, offset = self._varint(offset, end)
+            shared, offset = varint(self._data, offset, end, self._path)
+            fresh, offset = varint(self._data, offset, end, self._path)
+            length, offset = varint(self._data, offset, end, self._path)
             if shared > len(key) or offset + fresh + length > end:
                 raise Damaged(self._path, at, "bad_length", "an entry reaches beyond its block")
             key = key[:shared] + self._data[offset : offset + fresh]

@@ -60,15 +60,14 @@ def _advance_tables(level: int) -> tuple[Words, Words]:
     tables = np.zeros((2, 1 << 16), np.uint32)
     for bit in range(16):
         for half in (0, 1):
-            tables[half, 1 << bit : 2 << bit] = (
-                tables[half, : 1 << bit] ^ columns[16 * half + bit]
-            )
+            tables[half, 1 << bit : 2 << bit] = tables[half, : 1 << bit] ^ columns[16 * half + bit]
     return tables[0], tables[1]
 
 
 def _advance(level: int, registers: Words) -> Words:
     low, high = _advance_tables(level)
-    return low[registers & 0xFFFF] ^ high[registers >> 16]
+    advanced: Words = low[registers & 0xFFFF] ^ high[registers >> 16]
+    return advanced
 
 
 def _advance_one(register: int, n_bytes: int) -> int:

@@ -1,0 +1,206 @@
+"""TF2 tensor bundles: an index and data shards; tensors are verified, only statistics are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forensics.domain.run import InputState, TensorKind
+from forensics.errors import Damaged
+from forensics.sources.blob import IN_MEMORY, Blob, NotRegular
+from forensics.sources.bundle_entries import BundleIndex, Entry, numpy_dtype, read_index
+from forensics.sources.bundle_strings import first_string
+from forensics.sources.checkpoint_contents import Contents, single_float, single_integer
+from forensics.sources.checkpoint_steps import Counters
+from forensics.sources.checksum import crc32c, unmask
+from forensics.sources.object_graph import GRAPH_KEY, Optimizer, Roles, parse_graph, roles
+from forensics.sources.optimizers import optimizer_class
+from forensics.sources.tensor_names import kind_by_name
+from forensics.sources.tensor_stats import TensorSummary, counted_only
+
+INDEX_KIND, DATA_KIND = "checkpoint_index", "checkpoint_data"
+_CHUNK = 1 << 20
+"""Bytes of a tensor held at once; a multiple of every element's width."""
+
+
+@dataclass(slots=True)
+class _Tensors:
+    """What could be verified: running statistics by name (None: no numbers), and the graph."""
+
+    summaries: dict[str, TensorSummary | None] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    graph: bytes | None = None
+
+
+def read_bundle(index_path: Path, prefix: str) -> Contents:
+    """Read a tensor bundle.
+
+    Parameters
+    ----------
+    index_path : Path
+        Its ``.index`` file.
+    prefix : str
+        Its name in records: path relative to the log directory, without ``.index``.
+
+    Returns
+    -------
+    Contents
+        ``damaged`` where a shard is missing or anything fails its checks; statistics of the tensors
+        that pass them are kept.
+    """
+    contents = Contents()
+    index = _read_index(index_path, prefix, contents)
+    if index is None:
+        return contents
+    tensors = _Tensors()
+    stem = str(index_path)[: -len(".index")]
+    for shard in sorted({entry.shard for entry in _stored(index)}):
+        suffix = f".data-{shard:05d}-of-{index.shards:05d}"
+        _read_shard(Path(stem + suffix), prefix + suffix, index, shard, tensors, contents)
+    _finish(index, tensors, prefix, contents)
+    return contents
+
+
+def _stored(index: BundleIndex) -> list[Entry]:
+    """Entries that have bytes of their own, in the order of the index."""
+    parts = [part for slices in index.slices.values() for part in slices]
+    return [entry for entry in index.entries if not entry.slices] + parts
+
+
+def _read_index(path: Path, prefix: str, contents: Contents) -> BundleIndex | None:
+    name = f"{prefix}.index"
+    try:
+        with Blob(path, name) as blob:
+            try:
+                if blob.whole is None:
+                    raise Damaged(name, 0, "limit", f"an index of more than {IN_MEMORY} bytes")
+                index = read_index(blob.whole, name)
+            except Damaged as error:
+                contents.fail(error)
+                state = InputState.LIMIT if error.kind == "limit" else InputState.DAMAGED
+                contents.inputs.append(blob.record(INDEX_KIND, state))
+                return None
+            contents.inputs.append(blob.record(INDEX_KIND, InputState.COMPLETE))
+            return index
+    except (OSError, NotRegular) as error:
+        contents.refuse(name, INDEX_KIND, error)
+        return None
+
+
+def _read_shard(
+    path: Path, name: str, index: BundleIndex, shard: int, tensors: _Tensors, contents: Contents
+) -> None:
+    mine = [entry for entry in _stored(index) if entry.shard == shard]
+    try:
+        with Blob(path, name) as blob:
+            state = InputState.COMPLETE
+            for entry in sorted(mine, key=lambda e: e.offset):
+                try:
+                    _read_tensor(blob, entry, tensors)
+                except Damaged as error:
+                    contents.fail(error)
+                    tensors.failed.add(entry.name)
+                    state = InputState.DAMAGED
+            contents.inputs.append(blob.record(DATA_KIND, state))
+    except FileNotFoundError:
+        tensors.failed.update(entry.name for entry in mine)
+        contents.lose(name, "missing_shard", f"this file is missing, and {len(mine)} tensors in it")
+    except (OSError, NotRegular) as error:
+        tensors.failed.update(entry.name for entry in mine)
+        contents.refuse(name, DATA_KIND, error)
+        contents.damaged = True
+
+
+def _read_tensor(blob: Blob, entry: Entry, tensors: _Tensors) -> None:
+    """Verify one tensor, or one slice, and add it to the statistics.
+
+    Raises
+    ------
+    Damaged
+        Its bytes are not there or fail their checksum.
+    """
+    if not entry.numeric:
+        first = first_string(blob, entry)
+        tensors.summaries[entry.name] = None
+        if entry.name == GRAPH_KEY:
+            tensors.graph = first
+        return
+    dtype = numpy_dtype(entry.dtype)
+    summary = tensors.summaries.get(entry.name) or TensorSummary()
+    crc = 0
+    for start in range(0, entry.size, _CHUNK):
+        data = blob.read(entry.offset + start, min(_CHUNK, entry.size - start))
+        crc = crc32c(data, crc)
+        if start == 0 and len(data) == entry.size:
+            _verify(blob, entry, crc)
+        summary.add(np.frombuffer(data, dtype))
+    _verify(blob, entry, crc)
+    tensors.summaries[entry.name] = summary
+
+
+def _verify(blob: Blob, entry: Entry, crc: int) -> None:
+    if crc != unmask(entry.crc):
+        raise Damaged(
+            blob.name, entry.offset, "crc_mismatch",
+            f"the {entry.size} bytes of {entry.name!r} fail their checksum",
+        )  # fmt: skip
+
+
+def _finish(index: BundleIndex, tensors: _Tensors, prefix: str, contents: Contents) -> None:
+    """Turn summaries into statistics, now that the graph can say what each tensor is for."""
+    judged = _roles(index, tensors, prefix, contents)
+    names = {entry.name for entry in index.entries}
+    for entry in index.entries:
+        if entry.name == GRAPH_KEY or entry.name in tensors.failed:
+            continue
+        kind = judged.kinds.get(entry.name) if judged else None
+        summary = tensors.summaries[entry.name]
+        if summary is None:
+            other = TensorKind.OTHER
+            stats = counted_only(entry.name, other, entry.shape, entry.dtype, entry.elements)
+        else:
+            kind = kind or kind_by_name(entry.name, names)
+            stats = summary.finish(entry.name, kind, entry.shape, entry.dtype)
+        contents.tensors.append(stats)
+    _find_counters(judged, contents)
+
+
+def _roles(index: BundleIndex, tensors: _Tensors, prefix: str, contents: Contents) -> Roles | None:
+    if tensors.graph is None:
+        return None
+    single = [e for e in index.entries if e.elements == 1 and e.numeric]
+    integers = frozenset(e.name for e in single if "int" in e.dtype)
+    floats = frozenset(e.name for e in single if "float" in e.dtype)
+    try:
+        return roles(parse_graph(tensors.graph, f"{prefix}.index"), integers, floats)
+    except Damaged as error:
+        contents.fail(error)
+        return None
+
+
+def _find_counters(judged: Roles | None, contents: Contents) -> None:
+    by_name = {stats.name: stats for stats in contents.tensors}
+    if judged is None:
+        step = single_integer(by_name.get("global_step"))
+        contents.counters = Counters(step=step)
+        return
+    # A loss-scale optimizer leaves counting to the one that it wraps.
+    working = [o for o in judged.optimizers if not o.wraps_another]
+    counts = [single_integer(by_name.get(o.iterations or "")) for o in working]
+    contents.counters = Counters(
+        step=single_integer(by_name.get(judged.step or "")),
+        iterations=min((c for c in counts if c is not None), default=None),
+        save_counter=single_integer(by_name.get(judged.save_counter or "")),
+    )
+    if len(working) == 1:
+        contents.config = _config(
+            working[0], single_float(by_name.get(working[0].learning_rate or ""))
+        )
+
+
+def _config(optimizer: Optimizer, learning_rate: float | None) -> dict[str, Any]:
+    found = {"optimizer": optimizer_class(optimizer.name), "learning_rate": learning_rate}
+    return {key: value for key, value in found.items() if value is not None}

@@ -1,0 +1,211 @@
+"""Every checkpoint below a directory, as statistics; what cannot be read is a record of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from forensics.domain.run import (
+    CheckpointFormat,
+    CheckpointStats,
+    CheckpointStatus,
+    InputFile,
+    InputState,
+    ReadWarning,
+    TensorKind,
+)
+from forensics.errors import Damaged
+from forensics.sources.blob import Blob, BlobFile, NotRegular
+from forensics.sources.bundle import read_bundle
+from forensics.sources.bundle_table import FOOTER_BYTES, is_table
+from forensics.sources.checkpoint_contents import Contents
+from forensics.sources.checkpoint_steps import step_of
+
+_DATA_SHARD = re.compile(r"(.+)\.data-\d{5}-of-\d{5}$")
+_H5_SUFFIXES = (".h5", ".hdf5")
+_MAX_DEPTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointScan:
+    """Checkpoints ordered by step and path, the files they were read from, what went wrong."""
+
+    checkpoints: tuple[CheckpointStats, ...]
+    inputs: tuple[InputFile, ...]
+    warnings: tuple[ReadWarning, ...]
+
+
+@dataclass(slots=True)
+class _Found:
+    """A checkpoint that was looked at; ``contents`` of a file that is none is dropped."""
+
+    path: str
+    format: CheckpointFormat
+    contents: Contents
+    readable: bool = True
+
+
+def read_checkpoints(root: Path) -> CheckpointScan:
+    """Find and read all checkpoints below `root`.
+
+    Parameters
+    ----------
+    root : Path
+        A log directory. Symbolic links to directories are not followed.
+
+    Returns
+    -------
+    CheckpointScan
+        Of tensor bundles, ``.weights.h5``, ``.keras`` and ``.h5`` models. Bad input never raises:
+        it becomes a damaged checkpoint, a warning and the state of an input.
+    """
+    warnings: list[ReadWarning] = []
+    found: list[_Found] = []
+    for folder, names in _folders(root, warnings):
+        found.extend(_read_folder(root, folder, sorted(names)))
+    checkpoints: list[CheckpointStats] = []
+    inputs: list[InputFile] = []
+    for item in found:
+        item.contents.conclude(item.path)
+        inputs.extend(item.contents.inputs)
+        warnings.extend(item.contents.warnings)
+        if item.readable:
+            checkpoints.append(_checkpoint(item))
+    checkpoints.sort(key=lambda c: (c.step is None, c.step or 0, c.path))
+    inputs.sort(key=lambda i: i.path)
+    return CheckpointScan(tuple(checkpoints), tuple(inputs), tuple(warnings))
+
+
+def _folders(root: Path, warnings: list[ReadWarning]) -> Iterator[tuple[Path, list[str]]]:
+    """Directories below `root` with the names of what is not a directory in them."""
+    waiting = [(root, 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        names: list[str] = []
+        below: list[tuple[Path, int]] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append((folder / entry.name, depth + 1))
+                    else:
+                        names.append(entry.name)
+        except OSError as error:
+            detail = f"this directory cannot be read: {error.strerror or type(error).__name__}"
+            warnings.append(ReadWarning(_relative(root, folder), None, "denied", detail))
+        if depth < _MAX_DEPTH:
+            waiting.extend(sorted(below, reverse=True))
+        elif below:
+            detail = f"directories more than {_MAX_DEPTH} deep were not entered"
+            warnings.append(ReadWarning(_relative(root, folder), None, "limit", detail))
+        yield folder, names
+
+
+def _relative(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _read_folder(root: Path, folder: Path, names: list[str]) -> Iterator[_Found]:
+    sharded = {match[1] for name in names if (match := _DATA_SHARD.match(name))}
+    indexed = {name.removesuffix(".index") for name in names if name.endswith(".index")}
+    for name in names:
+        path = folder / name
+        relative = _relative(root, path)
+        if name.endswith(".index"):
+            prefix = name.removesuffix(".index")
+            if prefix in sharded or _is_index(path):
+                yield _bundle(path, relative.removesuffix(".index"))
+        elif name.lower().endswith(".keras"):
+            yield _single(path, relative, CheckpointFormat.KERAS_ARCHIVE)
+        elif name.lower().endswith(_H5_SUFFIXES):
+            yield _single(path, relative, CheckpointFormat.WEIGHTS_H5)
+    for prefix in sorted(sharded - indexed):
+        contents = Contents()
+        relative = _relative(root, folder / prefix)
+        detail = "there are data shards and no index: an unfinished save, or a file was lost"
+        contents.lose(f"{relative}.index", "missing_index", detail)
+        yield _Found(relative, CheckpointFormat.TENSOR_BUNDLE, contents)
+
+
+def _is_index(path: Path) -> bool:
+    """Whether a ``.index`` without data shards is a bundle's."""
+    try:
+        with Blob(path, path.name) as blob:
+            tail = min(blob.size, FOOTER_BYTES)
+            return is_table(blob.read(blob.size - tail, tail))
+    except (OSError, NotRegular, Damaged):
+        return False
+
+
+def _bundle(path: Path, prefix: str) -> _Found:
+    contents = read_bundle(path, prefix)
+    denied = any(
+        i.path.endswith(".index") and i.state is InputState.DENIED for i in contents.inputs
+    )
+    return _Found(prefix, CheckpointFormat.TENSOR_BUNDLE, contents, readable=not denied)
+
+
+def _single(path: Path, name: str, kind: CheckpointFormat) -> _Found:
+    """Read a checkpoint that is one file."""
+    from forensics.sources.keras_archive import read_archive
+
+    found = _Found(name, kind, Contents())
+    try:
+        with Blob(path, name) as blob:
+            try:
+                if kind is CheckpointFormat.KERAS_ARCHIVE:
+                    read_archive(blob, found.contents)
+                else:
+                    found.readable = _read_weights(blob, found.contents)
+            except Damaged as error:
+                found.contents.fail(error)
+            if found.readable:
+                state = _state(found.contents)
+                found.contents.inputs.append(blob.record(kind.value, state))
+    except (OSError, NotRegular) as error:
+        found.readable = False
+        found.contents.refuse(name, kind.value, error)
+    return found
+
+
+def _read_weights(blob: Blob, contents: Contents) -> bool:
+    """Read an HDF5 file; whether it is a checkpoint at all."""
+    from forensics.sources.hdf5 import read_h5
+    from forensics.sources.keras_weights import add_weights, is_keras_weights
+
+    whole = blob.whole
+    source = BlobFile(blob, 0, blob.size) if whole is None else whole
+    content = read_h5(source, blob.name)
+    if not (blob.name.lower().endswith(".weights.h5") or is_keras_weights(content)):
+        return False
+    add_weights(content, contents)
+    return True
+
+
+def _state(contents: Contents) -> InputState:
+    if any(warning.kind == "limit" for warning in contents.warnings):
+        return InputState.LIMIT
+    return InputState.DAMAGED if contents.damaged else InputState.COMPLETE
+
+
+def _checkpoint(found: _Found) -> CheckpointStats:
+    contents = found.contents
+    step, source = step_of(found.path, contents.counters)
+    if contents.damaged:
+        status = CheckpointStatus.DAMAGED
+    elif any(t.bad and t.kind is not TensorKind.METRIC for t in contents.tensors):
+        status = CheckpointStatus.POISONED
+    else:
+        status = CheckpointStatus.CLEAN
+    return CheckpointStats(
+        path=found.path,
+        format=found.format,
+        step=step,
+        step_source=source,
+        tensors=tuple(contents.tensors),
+        status=status,
+        config=contents.config,
+    )

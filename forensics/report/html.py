@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import textwrap
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from forensics.report.verdict import bad_rows, grade_words, source_place
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 MOST_ROWS = 1000
 """Rows of a table on the page; the JSON holds all of them."""
@@ -82,6 +84,7 @@ def environment() -> Environment:
         "duration": numbers.duration,
         "plain": words.plain,
         "sentence": words.sentence,
+        "prose": _prose,
         "dedent": textwrap.dedent,
     }
     made.globals["count_of"] = numbers.count_of
@@ -92,6 +95,18 @@ def content_policy(style: str) -> str:
     """Return the content security policy that allows this one style sheet and nothing else."""
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def _prose(text: str, stop: str = ".") -> Markup:
+    """Return a sentence whose names in backticks are set as code; every part of it is escaped."""
+    from markupsafe import Markup, escape
+
+    parts = re.split(r"`([^`\n]+)`", words.sentence(text, stop))
+    set_in = (Markup("<code>{}</code>"), Markup("{}"))
+    return Markup("").join(
+        set_in[index % 2 == 0].format(escape(sanitize_block(part)))
+        for index, part in enumerate(parts)
+    )
 
 
 def _shown(value: Any) -> Any:

@@ -53,12 +53,23 @@ def markdown_of(document: Section) -> str:
 
 
 def prose(text: str) -> str:
-    """Return text as prose when nothing in it can be markup, else as code."""
+    """Return text as prose when nothing in it can be markup, else as code.
+
+    Names that the text itself puts in backticks become code spans.
+    """
     text = _short(text)
+    pieces = re.split(r"`([^`]+)`", text)
+    if len(pieces) > 1 and all(map(_harmless, pieces[::2])):
+        return "".join(code(p) if i % 2 else p for i, p in enumerate(pieces))
+    return text if text and _harmless(text) else code(text)
+
+
+def _harmless(text: str) -> bool:
+    """Whether a text means nothing to Markdown, neither inside a line nor at its start."""
     harmless = _HARMLESS.fullmatch(text) and "://" not in text and "www." not in text.lower()
     # A line that starts with one of these would become a list, a heading or a table.
-    starts = text[:1] in "+-=:|" or re.match(r"\d+[.)] ", text)
-    return text if text and harmless and not starts else code(text)
+    starts = text.startswith(("+", "-", "=", ":", "|")) or re.match(r"\d+[.)] ", text)
+    return bool(harmless and not starts)
 
 
 def code(text: str) -> str:

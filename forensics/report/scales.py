@@ -7,13 +7,16 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-# Beyond this a difference of two values could overflow; nothing is read off a chart there.
+# Beyond this a difference of two values could overflow, below its reciprocal a ratio; nothing is
+# read off a chart there.
 _CLIP = 1e300
 # A positive curve over more decades than this is drawn with a log axis.
 LOG_DECADES = 2.0
 # A curve with both signs whose largest magnitude is this many times its median one gets an axis
 # that is linear round zero and logarithmic beyond.
 SYMLOG_RATIO = 1000.0
+# Share of the largest value below which such an axis tells nothing apart from 0.
+_SMALLEST_KNEE = 1e-60
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +68,14 @@ def value_scale(
     ``positive`` says that the quantity cannot be negative (a loss, a norm, a rate), so that a log
     axis may be used when the values span more than `LOG_DECADES` decades.
     """
-    clipped = [min(max(v, -_CLIP), _CLIP) for v in values]
+    clipped = [min(max(v, -_CLIP), _CLIP) if abs(v) > 1 / _CLIP else 0.0 for v in values]
     low, high = min(clipped), max(clipped)
     if positive and low > 0 and math.log10(high) - math.log10(low) > LOG_DECADES:
         return _log(low, high, start, end)
     middle = statistics.median(abs(v) for v in clipped)
     largest = max(abs(low), abs(high))
     knee = middle or min((abs(v) for v in clipped if v), default=1.0)
+    knee = max(knee, largest * _SMALLEST_KNEE)
     if largest > SYMLOG_RATIO * knee:
         return _symlog(low, high, knee, start, end)
     return _linear(low, high, start, end)

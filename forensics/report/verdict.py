@@ -57,7 +57,7 @@ def view_verdict(document: Section) -> VerdictView:
     named = cause is not None and cause != "healthy"
     return VerdictView(
         status=status,
-        word=STATUS.get(status, plain(status).capitalize()),
+        word=STATUS.get(status, "Unknown"),
         sign=STATUS_SIGN.get(status, "?"),
         meaning=STATUS_MEANING.get(status, ""),
         headline=verdict["headline"],

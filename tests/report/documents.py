@@ -48,7 +48,7 @@ def nan_report() -> Report:
     document |= {
         "verdict": {
             "status": "failed",
-            "headline": "loss became NaN at step 108: Log of zero in the loss (train.py:42)",
+            "headline": "loss became NaN at step 108: `Log` of zero in the loss (train.py:42)",
             "first_bad_step": FAILED_AT,
             "first_bad_step_interval": [FAILED_AT, FAILED_AT],
             "step_axis": "batch",

@@ -33,13 +33,15 @@ class NonFiniteScalar:
     scale.
 
     **What it says.** A training loss, a part of one (``g_loss``) and a validation loss are errors.
-    A gradient norm is an error when the loss or a checkpoint is non-finite too, otherwise only
-    noted. Everything else is only noted.
+    A gradient norm is an error when the loss or a checkpoint is non-finite too, or the loss is
+    blown up at the same step; otherwise it is only noted. Everything else is only noted.
 
     Parameters
     ----------
     shown : int
         Number of curves that are given as evidence, default 8.
+    blown_up : float
+        Loss, x its median, beside which an infinite gradient norm is no loss scaling; default 1000.
 
     References
     ----------
@@ -50,6 +52,7 @@ class NonFiniteScalar:
     """
 
     shown: int = 8
+    blown_up: float = 1000.0
 
     code: ClassVar[str] = "NUM001"
     name: ClassVar[str] = "non-finite-scalar"
@@ -76,7 +79,23 @@ class NonFiniteScalar:
     def _harmed(self, run: Run, groups: dict[str, list[tuple[Series, int]]]) -> bool:
         """Whether training itself is known to hold non-finite values."""
         poisoned = any(c.status is CheckpointStatus.POISONED for c in run.checkpoints)
-        return poisoned or bool(groups["loss"])
+        return poisoned or bool(groups["loss"]) or self._blown_up(run, groups["gradient norm"])
+
+    def _blown_up(self, run: Run, norms: list[tuple[Series, int]]) -> bool:
+        """Whether the loss was far above normal when a gradient norm was lost.
+
+        A loss scale that is too high overflows gradients while the loss is ordinary.
+        """
+        loss = run.train_loss
+        if loss is None or not np.isfinite(loss.values).any():
+            return False
+        usual = float(np.nanmedian(np.where(np.isfinite(loss.values), loss.values, np.nan)))
+        for norm, index in norms:
+            near = np.abs(loss.steps - norm.steps[index]) <= 1
+            comparable = norm.step_axis is loss.step_axis and usual > 0 and near.any()
+            if comparable and float(np.max(loss.values[near])) >= self.blown_up * usual:
+                return True
+        return False
 
     def _finding(self, kind: str, bad: list[tuple[Series, int]], harmed: bool) -> Finding:
         bad = sorted(

@@ -17,6 +17,7 @@ from forensics.detectors.implausible_loss import ImplausibleLoss
 from forensics.detectors.initialization import Initialization
 from forensics.detectors.labels import LabelOutOfRange
 from forensics.detectors.loss_mismatch import LossMismatch
+from forensics.detectors.loss_spike import LossSpike
 from forensics.detectors.non_finite_batch import NonFiniteBatch
 from forensics.detectors.non_finite_scalar import NonFiniteScalar
 from forensics.detectors.non_finite_state import NonFiniteState
@@ -35,6 +36,7 @@ DETECTORS: tuple[Detector, ...] = (
     DivergingLoss(),
     StalledLoss(),
     ImplausibleLoss(),
+    LossSpike(),
     ExplodingGradients(),
     VanishingGradients(),
     DeadGradients(),

@@ -84,7 +84,8 @@ CATALOGUE: dict[Cause, Entry] = {
         {
             S.DOMAIN_LOSS: 5.0, S.DOMAIN_BACKWARD: 4.0, S.DOMAIN_LAYER: 2.0, S.HALF_ROUNDING: 0.0,
             S.SUDDEN: 1.2, S.INF_FIRST: 1.0, S.FIX_BY_CHANCE: 0.3, S.SLOTS_FIRST: -1.5,
-            S.GROWN_LOSS: -0.5, S.AT_ONCE: 1.2, S.RECOVERS: 1.0, S.GRADIENT_NAN_FIRST: 0.5, S.LOSS_NAN_ALONE: 2.0,
+            S.GROWN_LOSS: -0.5, S.AT_ONCE: 1.2, S.RECOVERS: 1.0,
+            S.GRADIENT_NAN_FIRST: 0.5, S.LOSS_NAN_ALONE: 2.0,
         },
         ("from_logits", "safe_log", "safe_division"),
         "look at the smallest operand of the logarithm or division in the loss at the failing step",
@@ -170,7 +171,10 @@ CATALOGUE: dict[Cause, Entry] = {
     Cause.DEAD_UNITS: Entry(
         "rectified units are off for (nearly) every input",
         0.04,
-        {S.DEAD: 5.0, S.SPIKE_BEFORE_DEATH: -0.5, S.STALLED: 1.0, S.SUDDEN: -1.0, S.GROWTH_LATER: -2.0, S.RATE_ROSE: -1.0},
+        {
+            S.DEAD: 5.0, S.SPIKE_BEFORE_DEATH: -0.5, S.STALLED: 1.0, S.SUDDEN: -1.0,
+            S.GROWTH_LATER: -2.0, S.RATE_ROSE: -1.0,
+        },
         ("leaky_relu", "learning_rate_div_10", "he_initialisation"),
         "log the share of zero activations per layer from the first step on",
     ),

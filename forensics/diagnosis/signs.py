@@ -38,6 +38,7 @@ _DIRECT = {
     "ACT002": Sign.SATURATED,
     "LOS001": Sign.DIVERGED,
     "LOS003": Sign.IMPLAUSIBLE_FIRST_LOSS,
+    "LOS004": Sign.GROWN_LOSS,
 }
 """Findings that are clues as they stand (warnings and errors only)."""
 

@@ -124,4 +124,4 @@ class Table:
         (restarts,) = struct.unpack_from("<I", self._data, end - 4)
         if restarts < 1 or 4 * (restarts + 1) > size:
             raise Damaged(self._path, end - 4, "bad_length", "restart points fill the block")
-        return end - 4 * (restarts + 1)
+        return end - 4 * (int(restarts) + 1)

@@ -175,7 +175,7 @@ def _check_storage(dataset: h5py.Dataset, declared: int, name: str, path: str) -
 
 
 def _blocks(dataset: h5py.Dataset, itemsize: int) -> Iterator[tuple[slice | int, ...]]:
-    """Selections of at most `_PIECE` bytes (or one chunk) that cover the dataset once."""
+    """Cover the dataset once, by selections of at most `_PIECE` bytes or one chunk."""
     if math.prod(dataset.shape) * itemsize <= _PIECE:
         yield (...,)  # type: ignore[misc]
     elif dataset.chunks is not None:
@@ -197,7 +197,7 @@ def _slabs(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice | int, ...
 
 
 def _text_attribute(owner: h5py.Group | h5py.Dataset, name: str) -> str:
-    """An attribute that should be text, empty where it is missing, too large or something else."""
+    """Read an attribute that should be text; empty where it is missing, too large or no text."""
     if name not in owner.attrs or owner.attrs.get_id(name).get_storage_size() > _MAX_ATTRIBUTE:
         return ""
     value = owner.attrs[name]

@@ -17,7 +17,7 @@ _ACTIVATION_KEYS = ("activation", "recurrent_activation")
 
 
 def parse_json(text: str | bytes) -> Mapping[str, Any]:
-    """A JSON object.
+    """Parse a JSON object.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def parse_json(text: str | bytes) -> Mapping[str, Any]:
 
 
 def settings(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a ``.keras`` archive's ``config.json``.
+    """Find the settings in a ``.keras`` archive's ``config.json``.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def settings(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def legacy_settings(attributes: Mapping[str, str]) -> dict[str, Any]:
-    """Settings of an ``.h5`` model's attributes; what is no JSON is left out."""
+    """Find the settings in an ``.h5`` model's attributes; what is no JSON is left out."""
     parts: dict[str, Mapping[str, Any]] = {}
     for name in ("model_config", "training_config"):
         try:

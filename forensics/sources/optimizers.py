@@ -9,7 +9,8 @@ _CLASSES = {
     "adadelta": "Adadelta", "adafactor": "Adafactor", "adagrad": "Adagrad", "adam": "Adam",
     "adamax": "Adamax", "adamw": "AdamW", "adam_w": "AdamW", "ftrl": "Ftrl", "lamb": "Lamb",
     "lion": "Lion", "loss_scale_optimizer": "LossScaleOptimizer", "muon": "Muon", "nadam": "Nadam",
-    "rm_sprop": "RMSprop", "rms_prop": "RMSprop", "rmsprop": "RMSprop", "schedule_free_adam_w": "ScheduleFreeAdamW",
+    "rm_sprop": "RMSprop",
+    "rms_prop": "RMSprop", "rmsprop": "RMSprop", "schedule_free_adam_w": "ScheduleFreeAdamW",
     "sgd": "SGD",
 }  # fmt: skip
 

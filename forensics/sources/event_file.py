@@ -1,0 +1,272 @@
+"""One event file: opened without blocking, read once, unpacked, hashed, and judged."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from forensics.domain.run import InputFile, InputState, ReadWarning
+from forensics.errors import Damaged
+from forensics.sources.events import Column, EventColumns
+from forensics.sources.records import HEADER, RecordReader
+from forensics.sources.span_checksums import header_verifies
+
+KIND = "events"
+_PIECE = 1 << 20
+_GZIP = b"\x1f\x8b\x08"
+_MAX_RATIO, _SPARE = 64, 16 << 20
+"""Unpacked bytes accepted per packed byte, and besides: event files pack five- to tenfold."""
+_MAX_WARNINGS = 20
+"""Damaged places of one file that are listed one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventFile:
+    """What one event file holds.
+
+    Parameters
+    ----------
+    input : InputFile
+        What was read and how completely.
+    columns : dict from str to Column
+        Scalars by tag.
+    other : Counter of str
+        Number of histograms, images, graphs, ... by kind.
+    warnings : tuple of ReadWarning
+        Every damaged place, denied access, malformed record.
+    n_events : int
+        Events understood.
+    """
+
+    input: InputFile
+    columns: dict[str, Column] = field(default_factory=dict)
+    other: Counter[str] = field(default_factory=Counter)
+    warnings: tuple[ReadWarning, ...] = ()
+    n_events: int = 0
+
+    @property
+    def lossy(self) -> bool:
+        """Whether records are missing from its middle."""
+        return self.input.state in (InputState.DAMAGED, InputState.LIMIT)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """Progress of reading one file."""
+
+    records: RecordReader
+    events: EventColumns = field(default_factory=EventColumns)
+    size: int = 0
+    digest: str = ""
+    cut: bool = False
+    """The packed stream ends early."""
+    changed: bool = False
+    stopped: Damaged | None = None
+    """The packed stream is damaged, or too large."""
+
+
+def read_event_file(path: Path, name: str) -> EventFile:
+    """Read an event file, plain or gzip'd (told by its first bytes).
+
+    Parameters
+    ----------
+    path : Path
+        Where it lies.
+    name : str
+        What it is called in the report (relative to the log directory).
+
+    Returns
+    -------
+    EventFile
+        Never raises for what the file holds: damage, refusal and limits are warnings.
+    """
+    try:
+        reading = _read(path, name)
+    except OSError as error:
+        return _denied(name, f"cannot be read: {error.strerror or type(error).__name__}")
+    if reading is None:
+        return _denied(name, "is no regular file (a FIFO, device or socket) and was not opened")
+    columns, renamed = _named(reading.events.columns)
+    warnings = [*_warnings(name, reading)]
+    if renamed:
+        detail = f"{renamed} tag(s) are not UTF-8; their bytes are shown as escapes"
+        warnings.append(ReadWarning(name, None, "tag_not_utf8", detail))
+    return EventFile(
+        InputFile(name, KIND, reading.size, reading.digest, _state(reading)),
+        columns,
+        reading.events.other,
+        tuple(warnings),
+        reading.events.n_events,
+    )
+
+
+def _denied(name: str, why: str) -> EventFile:
+    warning = ReadWarning(name, None, "denied", f"this file {why}")
+    return EventFile(InputFile(name, KIND, 0, None, InputState.DENIED), warnings=(warning,))
+
+
+def _read(path: Path, name: str) -> _Reading | None:
+    """Read it once; None where it is no regular file.
+
+    It is looked at before it is opened too: opening some devices does something.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        return None
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            return None
+        reading = _take(descriptor, before.st_size, name)
+        after = os.fstat(descriptor)
+        times = (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size)
+        reading.changed = times or reading.size != before.st_size
+        return reading
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, size: int, name: str) -> _Reading:
+    pieces = _pieces(descriptor, size)
+    first = next(pieces, b"")
+    packed = first.startswith(_GZIP) and not header_verifies(first[:HEADER])
+    reading = _Reading(RecordReader(None if packed else size))
+    digest = hashlib.sha256()
+    unpack = _Unpacker(name, size) if packed else None
+    piece = first
+    while piece:
+        digest.update(piece)
+        reading.size += len(piece)
+        if unpack is None:
+            _feed(reading, piece)
+        elif reading.stopped is None:
+            try:
+                for unpacked in unpack.feed(piece):
+                    _feed(reading, unpacked)
+            except Damaged as error:
+                reading.stopped = error
+        piece = next(pieces, b"")
+    for block in reading.records.finish():
+        reading.events.take(block)
+    reading.cut = unpack is not None and reading.stopped is None and not unpack.complete
+    reading.digest = digest.hexdigest()
+    return reading
+
+
+def _feed(reading: _Reading, piece: bytes) -> None:
+    for block in reading.records.feed(piece):
+        reading.events.take(block)
+
+
+def _pieces(descriptor: int, size: int) -> Iterator[bytes]:
+    """Content up to the size the file had when it was opened: what a writer appends is left."""
+    left = size
+    while left > 0 and (piece := os.read(descriptor, min(left, _PIECE))):
+        left -= len(piece)
+        yield piece
+
+
+class _Unpacker:
+    """Unpacks gzip members, one after the other, into pieces of bounded size."""
+
+    def __init__(self, name: str, packed_size: int) -> None:
+        self._name = name
+        self._limit = _MAX_RATIO * packed_size + _SPARE
+        self._taken = self._unpacked = 0
+        self._member: zlib._Decompress | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last member has ended."""
+        return self._member is None
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Unpack the next bytes.
+
+        Raises
+        ------
+        Damaged
+            ``bad_gzip``; ``limit`` where it unpacks to more than any event file would.
+        """
+        full = False
+        while piece or full:
+            if self._member is None:
+                if not piece.strip(b"\0"):
+                    break
+                self._member = zlib.decompressobj(wbits=31)
+            try:
+                unpacked = self._member.decompress(piece, _PIECE)
+            except zlib.error as error:
+                detail = f"the gzip stream is damaged ({error}); the rest was not read"
+                raise Damaged(self._name, self._taken, "bad_gzip", detail) from None
+            self._unpacked += len(unpacked)
+            if self._unpacked > self._limit:
+                detail = f"unpacks to more than {self._limit} bytes; the rest was not read"
+                raise Damaged(self._name, self._taken, "limit", detail)
+            yield unpacked
+            rest, full = self._member.unconsumed_tail, len(unpacked) == _PIECE
+            if self._member.eof:
+                rest, full, self._member = self._member.unused_data, False, None
+            self._taken += len(piece) - len(rest)
+            piece = rest
+
+
+def _named(columns: dict[bytes, Column]) -> tuple[dict[str, Column], int]:
+    """Columns by readable tag, and how many tags were no UTF-8."""
+    named: dict[str, Column] = {}
+    renamed = 0
+    for raw, column in columns.items():
+        try:
+            tag = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            tag = raw.decode("utf-8", "backslashreplace")
+            renamed += 1
+        while tag in named:
+            tag += "'"
+        named[tag] = column
+    return named, renamed
+
+
+def _warnings(name: str, reading: _Reading) -> Iterator[ReadWarning]:
+    found = [
+        ReadWarning(
+            name, hole.offset, hole.kind, f"{hole.detail}: {_range(hole.offset, hole.length)}"
+        )
+        for hole in reading.records.holes
+    ]
+    found += [
+        ReadWarning(name, fault.offset, fault.kind, f"an event was left out: {fault.detail}")
+        for fault in reading.events.faults
+    ]
+    found.sort(key=lambda w: w.offset or 0)
+    if reading.stopped is not None:
+        error = reading.stopped
+        found.insert(0, ReadWarning(name, error.offset, error.kind, error.detail))
+    yield from found[:_MAX_WARNINGS]
+    if len(found) > _MAX_WARNINGS:
+        first = found[_MAX_WARNINGS]
+        detail = f"{len(found) - _MAX_WARNINGS} more places like these"
+        yield ReadWarning(name, first.offset, first.kind, detail)
+
+
+def _range(offset: int, length: int) -> str:
+    return f"bytes [{offset}, {offset + length}) hold nothing readable"
+
+
+def _state(reading: _Reading) -> InputState:
+    stopped = reading.stopped
+    if reading.records.gave_up or (stopped is not None and stopped.kind == "limit"):
+        return InputState.LIMIT
+    if stopped is not None or reading.records.holes or reading.events.faults:
+        return InputState.DAMAGED
+    if reading.changed:
+        return InputState.LIVE
+    if reading.cut or reading.records.incomplete_tail is not None:
+        return InputState.INCOMPLETE_TAIL
+    return InputState.COMPLETE

@@ -38,7 +38,7 @@ def headline(
         When it went wrong.
     """
     if status == "failed":
-        what, remark = _event(scene)
+        what, remark = _event(scene, date)
         sentence = " ".join(part for part in (what, in_words(date)) if part)
         return f"{sentence}{remark}{_origin(scene.replay)}{_cause(first)}."
     if status == "suspect":
@@ -65,7 +65,7 @@ def describe(origin: Origin) -> str:
     return f"{origin.op_type or 'an op'}{operands or _operands(origin)}{layer}{line}"
 
 
-def _event(scene: Scene) -> tuple[str, str]:
+def _event(scene: Scene, date: Date) -> tuple[str, str]:
     """Say what was seen first, and what is remarkable about it."""
     replay, run = scene.replay, scene.run
     symptom = replay.symptom if replay is not None and reproduced(replay) else None
@@ -84,6 +84,9 @@ def _event(scene: Scene) -> tuple[str, str]:
         return f"{name} became {_value(loss)}", ""
     if symptom == "loss":
         return "Loss became non-finite", ""
+    norm = next((s for s in run.of(Quantity.GRADIENT_NORM) if s.tag == date.tag), None)
+    if norm is not None and not np.all(np.isfinite(norm.values)):
+        return f"The gradients became {_value(norm)}", ""
     return "Loss diverged", ""
 
 
@@ -122,7 +125,8 @@ def _origin(replay: ReplayResult | None) -> str:
 def _cause(first: Diagnosis | None) -> str:
     if first is None or first.cause in (Cause.UNKNOWN, Cause.HEALTHY):
         return ""
-    return f"; likely cause: {plain(first.cause.value)}"
+    sure = "likely" if first.confidence >= 0.5 else "possible"
+    return f"; {sure} cause: {plain(first.cause.value)}"
 
 
 def _phase(phase: Phase) -> str:

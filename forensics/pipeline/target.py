@@ -70,6 +70,8 @@ def find_target(run: Run, findings: Sequence[Finding]) -> Target:
     non_finite = _first(run, state, [f for f in scalars if not _is_gradient(run, f)])
     if non_finite is not None:
         return _earlier_gradient(run, scalars, non_finite)
+    if scalars:
+        return _first(run, (), scalars) or Target()
     if any(f.severity is Severity.ERROR and f.code == NON_FINITE_STATE for f in findings):
         return Target(
             "non_finite", tag=_tag(next(f for f in findings if f.code == NON_FINITE_STATE))

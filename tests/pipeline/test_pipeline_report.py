@@ -16,7 +16,9 @@ from forensics.detectors.scenes import (
     run_of,
     tensor,
 )
-from forensics.domain.quantity import StepAxis
+from forensics.domain.evidence import CurveEvidence
+from forensics.domain.findings import Finding, Severity
+from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import (
     BadInput,
     LayerObservation,
@@ -27,10 +29,12 @@ from forensics.domain.replay import (
 )
 from forensics.domain.report import SECTIONS, Report
 from forensics.domain.run import ReadWarning, Run, TensorKind
+from forensics.domain.scene import Scene
 from forensics.pipeline.analysis import analyze_run
 from forensics.pipeline.assemble import merged_config
 from forensics.pipeline.curves import LONGEST_SPAN, MOST_POINTS, curves
-from forensics.pipeline.target import Target
+from forensics.pipeline.target import Target, find_target
+from forensics.pipeline.verdict import judge
 
 Validate = Callable[[Mapping[str, object]], None]
 
@@ -154,6 +158,20 @@ def test_poisoned_weights_with_a_finite_loss_fail() -> None:
     assert verdict["headline"].startswith(
         "The weights became NaN between steps 10 and 19, though the logged loss stayed finite"
     )
+
+
+def test_infinite_gradients_alone_are_dated_and_named() -> None:
+    loss = [2.0, 1.5e13, 1.3e16, 1500.0, *falling(40)]
+    norms = [0.5, 4e15, math.inf, 1e17, *[0.3] * 40]
+    run = run_of(curve(loss), curve(norms, Quantity.GRADIENT_NORM, "train/grad_norm"))
+    finding = Finding(
+        "NUM001", "non-finite-scalar", Severity.ERROR, "the gradient norm is Inf", 2, (2, 2),
+        StepAxis.BATCH, (CurveEvidence("train/grad_norm", 2, 2, StepAxis.BATCH, None, None, ""),),
+    )  # fmt: skip
+    target = find_target(run, [finding])
+    assert (target.symptom, target.step) == ("non_finite", 2)
+    verdict = judge(Scene(run), [finding], (), target)
+    assert verdict.headline == "The gradients became infinite at step 2."
 
 
 def test_a_healthy_run_says_what_was_seen() -> None:

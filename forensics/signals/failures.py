@@ -25,6 +25,9 @@ often, and a short log proves little."""
 _LEAST_RISE = 0.05
 """Nats: a loss of 5 % more is the least that counts, however quiet the curve."""
 
+_LEAST_RISE_SHORT = 20.0
+"""Nats times values, on top of that: 0.5 at 40 values, too few to tell how a curve wanders."""
+
 _LEAST_SPREAD = 0.4
 """Nats: a spread of 1.5 times the healthy one, in relative and in absolute terms."""
 
@@ -93,7 +96,7 @@ def _failures(loss: Floats, curve: Floats, gradient: Floats | None) -> Iterator[
 
 def _loss_rise(loss: Floats, curve: Floats, threshold: float) -> Rise | None:
     rise = strongest_rise(curve)
-    if rise is None or rise.score < threshold or rise.effect < _LEAST_RISE:
+    if rise is None or rise.score < threshold or rise.effect < _least_rise(curve):
         return None
     n = loss.shape[0]
     early = np.abs(loss[n // 20 : max(n // 5, n // 20 + 1)])
@@ -101,12 +104,16 @@ def _loss_rise(loss: Floats, curve: Floats, threshold: float) -> Rise | None:
     return rise if np.median(last * 0.5) >= _GIVEN_BACK * np.median(early * 0.5) else None
 
 
+def _least_rise(curve: Floats) -> float:
+    return _LEAST_RISE + _LEAST_RISE_SHORT / len(curve)
+
+
 def _from_rise(curve: Floats, rise: Rise, threshold: float) -> Failure:
     where, reached = _rise_break(curve, rise)
     for _ in range(_EARLIER):
         # The sharpest break of a blow-up is often not its first: had it been rising before?
         earlier = strongest_rise(curve[: where.first])
-        if earlier is None or earlier.score < threshold or earlier.effect < _LEAST_RISE:
+        if earlier is None or earlier.score < threshold or earlier.effect < _least_rise(curve):
             break
         before, _ = _rise_break(curve[: where.first], earlier)
         if before.first >= where.first:

@@ -1,7 +1,10 @@
 """Change points of any series: straight lines with breaks, found exactly.
 
 Each dimension is measured in robust sigmas and cut off at three of them, so that outliers make no
-segments of their own; a segment costs the squared error of its own least-squares line; the
+segments of their own. The unit of cost lies between the two that suggest themselves: by the spread
+of the whole series, large jumps make themselves small; by the noise between neighbours, every
+wander of an autocorrelated series is a change. It is ``spread^(3/4) noise^(1/4)``, a choice and not
+a theorem; a segment costs the squared error of its own least-squares line; the
 segmentation of the least cost plus penalty is found by PELT.
 """
 
@@ -12,11 +15,13 @@ from numpy.typing import ArrayLike
 
 from forensics.signals.arrays import Floats
 from forensics.signals.nonfinite import filled
-from forensics.signals.scale import winsorised_z
+from forensics.signals.scale import MAD_TO_SIGMA, winsorised_z
 
 _BLOCKS = 2000
-_SHORTEST = 3  # blocks per segment: two always lie on a line
-_PENALTY = 2.0  # times log n: the level and the slope of a new segment, as in the BIC
+_NOISE_SHARE = 0.25
+_LEAST_NOISE = 0.02  # of the spread: rounded and smooth series have next to none
+_SHORTEST = 5  # blocks per segment: an outlier and its neighbours are none
+_PENALTY = 3.0  # times log n: level, slope and place of a new segment, as in the BIC
 
 
 def segment(values: ArrayLike) -> tuple[int, ...]:
@@ -48,6 +53,8 @@ def segment(values: ArrayLike) -> tuple[int, ...]:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim > 2:
         raise ValueError(f"a series has one or two dimensions, not {array.ndim}")
+    if array.size == 0:
+        return ()
     columns = array.reshape(array.shape[0] if array.ndim else 1, -1).T
     n = columns.shape[1]
     size = max(1, -(-n // _BLOCKS))
@@ -68,7 +75,16 @@ def _prepared(column: Floats, size: int) -> Floats | None:
     if size > 1:
         z = np.median(z[z.shape[0] % size :].reshape(-1, size), axis=1)
         z = winsorised_z(z)
-    return None if z.min() == z.max() else np.asarray(z)
+    return None if z.min() == z.max() else np.asarray(z / _noise(z) ** _NOISE_SHARE)
+
+
+def _noise(z: Floats) -> float:
+    """Sigma of the noise between neighbours, free of trend: second differences / sqrt(6)."""
+    if z.shape[0] < 3:
+        return 1.0
+    bend = np.abs(np.diff(z, n=2))
+    sigma = MAD_TO_SIGMA * float(np.median(bend)) / float(np.sqrt(6.0))
+    return min(max(sigma, _LEAST_NOISE), 1.0)
 
 
 def _pelt(values: Floats, penalty: float) -> list[int]:

@@ -1,4 +1,4 @@
-"""CPU seconds of a fresh `forensics analyze` on a fixture without replay, and of `forensics --help`.
+"""CPU seconds of a fresh `forensics analyze` without replay, and of `forensics --help`.
 
 Beside it, importing TensorFlow alone, which every peer that reads checkpoints pays first.
 """

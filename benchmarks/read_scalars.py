@@ -1,4 +1,4 @@
-"""Read the scalars of one log directory: this program and TensorBoard's EventAccumulator, side by side.
+"""Scalars of a log directory: this program and TensorBoard's EventAccumulator, side by side.
 
 Both run in this process on the same files; CPU seconds, best of three; the ratio is peer over ours.
 """

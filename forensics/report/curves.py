@@ -162,7 +162,9 @@ def _events(series: Section, curve: Curve, document: Section) -> Events:
     if axis == "batch" and replayed is not None:
         label = "" if replayed == first_bad else f"replayed {step(replayed)}"
         marks.append(Event("replay", replayed, label, f"Step {step(replayed)} was replayed"))
-    marks += [_change(p) for p in document["change_points"] if _same(p, series)]
+    # Where a curve is not finite shows anyway.
+    changes = [p for p in document["change_points"] if p["kind"] != "non_finite"]
+    marks += [_change(p) for p in changes if _same(p, series)]
     saved = [
         Saved(c["step"], c["status"], c["path"])
         for c in document["checkpoints"]
@@ -181,7 +183,7 @@ def _change(point: Section) -> Event:
     what = CHANGE.get(point["kind"], plain(point["kind"]))
     title = f"Change: {what}{effect} at step {step(point['step'])}"
     title += f" (between {interval(point['interval'])}{level})"
-    label = "" if point["kind"] == "non_finite" else f"{plain(point['kind'])}{effect}"
+    label = f"{plain(point['kind'])}{effect}"
     return Event("change", point["step"], label, title, tuple(point["interval"]))
 
 

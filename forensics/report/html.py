@@ -20,7 +20,7 @@ from forensics.report.markdown import markdown_of
 from forensics.report.page import LAYER_COLUMNS, build_page
 from forensics.report.sanitize import sanitize_block
 from forensics.report.templates import template_folder
-from forensics.report.verdict import bad_rows, grade_words, source_place
+from forensics.report.verdict import bad_rows, grade_words, missing, replay_text, source_place
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -69,6 +69,8 @@ def environment() -> Environment:
         "bad_rows": bad_rows,
         "grade_words": grade_words,
         "source_place": source_place,
+        "missing": missing,
+        "replay_text": replay_text,
     }
     made.filters |= {
         "num": numbers.number,
@@ -86,6 +88,7 @@ def environment() -> Environment:
         "sentence": words.sentence,
         "prose": _prose,
         "dedent": textwrap.dedent,
+        "variable": words.variable,
     }
     made.globals["count_of"] = numbers.count_of
     return made

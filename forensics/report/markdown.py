@@ -14,6 +14,7 @@ from forensics.report.sanitize import sanitize, sanitize_block
 from forensics.report.verdict import (
     VerdictView,
     bad_rows,
+    missing,
     origin_title,
     source_place,
     view_verdict,
@@ -104,7 +105,8 @@ def _verdict(document: Section) -> Iterator[str]:
     yield ""
     if view.cause:
         sure = f" (confidence {view.confidence}; {view.grade})" if view.confidence else ""
-        yield f"- **Likely cause:** {prose(view.cause)}{sure}"
+        word = "Likely" if view.likely else "Possible"
+        yield f"- **{word} cause:** {prose(view.cause)}{sure}"
     if view.when:
         yield f"- **First bad step:** {view.when}"
     if view.fix:
@@ -183,11 +185,10 @@ def _trials(replay: Section) -> Iterator[str]:
 
 
 def _not_checked(document: Section) -> Iterator[str]:
-    missing = document["not_checked"]
-    if not missing:
+    if not document["not_checked"]:
         return
     yield ""
-    yield f"**Could not check** ({count_of(len(missing), 'check')})"
+    yield f"**Could not check** ({count_of(len(document['not_checked']), 'check')})"
     yield ""
-    for item in missing[:_NOT_CHECKED]:
-        yield f"- {code(item['code'])}: {prose(sentence(item['reason']))}"
+    for group in missing(document)[:_NOT_CHECKED]:
+        yield f"- {code(', '.join(group.codes))}: {prose(sentence(group.reason))}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from forensics.report.curves import Figure, MetricRow, figures, metric_rows
@@ -16,8 +16,8 @@ from forensics.report.words import Advice, advice, plain, sentence
 
 Section = Mapping[str, Any]
 
-RULED_OUT = 0.2
-"""Causes less likely than this are listed as ruled out, as are those that findings contradict."""
+UNLIKELY = 0.2
+"""Causes below this confidence are unlikely, and ruled out where findings contradict them."""
 
 NEAR = 12
 """Checkpoints shown at once: those nearest to the failure; the others unfold."""
@@ -87,6 +87,7 @@ class Page:
     other_origins: tuple[OriginView, ...]
     likely: DiagnosisView | None
     possible: tuple[DiagnosisView, ...]
+    unlikely: tuple[DiagnosisView, ...]
     ruled_out: tuple[DiagnosisView, ...]
     findings: tuple[FindingView, ...]
     metrics: tuple[MetricRow, ...]
@@ -105,7 +106,9 @@ def build_page(document: Section) -> Page:
     by_code: dict[str, str] = {}
     for finding, anchor in zip(document["findings"], anchors, strict=True):
         by_code.setdefault(finding["code"], anchor)
-    likely, possible, ruled_out = _sorted_diagnoses(document["diagnoses"], by_code)
+    causes = _diagnoses(document["diagnoses"], by_code)
+    others = causes[1:]
+    unlikely = [c for c in others if c.diagnosis["confidence"] < UNLIKELY]
     replay = document["replay"]
     return Page(
         document=document,
@@ -114,13 +117,11 @@ def build_page(document: Section) -> Page:
         figures=figures(document),
         origin=_origin(replay["origin"]) if replay["origin"] else None,
         other_origins=tuple(_origin(o) for o in replay["other_origins"]),
-        likely=likely,
-        possible=possible,
-        ruled_out=ruled_out,
-        findings=tuple(
-            _finding(f, anchor, document["diagnoses"])
-            for f, anchor in zip(document["findings"], anchors, strict=True)
-        ),
+        likely=causes[0] if causes else None,
+        possible=tuple(c for c in others if c not in unlikely),
+        unlikely=tuple(c for c in unlikely if not c.contradicting),
+        ruled_out=tuple(c for c in unlikely if c.contradicting),
+        findings=_findings(document, anchors),
         metrics=metric_rows(document),
         config=tuple((plain(k), _value(v)) for k, v in document["config"].items()),
         environment=_environment(document["environment"]),
@@ -146,6 +147,24 @@ def _origin(origin: Section) -> OriginView:
     return OriginView(origin_title(origin), explain(origin), origin)
 
 
+def _findings(document: Section, anchors: Sequence[str]) -> tuple[FindingView, ...]:
+    """Return the findings; general advice is given once, with the first that it belongs to."""
+    views: list[FindingView] = []
+    said: set[str | None] = set()
+    for finding, anchor in zip(document["findings"], anchors, strict=True):
+        view = _finding(finding, anchor, document["diagnoses"])
+        told = {view.why, view.fix, view.rule_out} & said
+        view = replace(
+            view,
+            why=None if view.why in told else view.why,
+            fix=None if view.fix in told else view.fix,
+            rule_out=None if view.rule_out in told else view.rule_out,
+        )
+        said |= {view.why, view.fix, view.rule_out}
+        views.append(view)
+    return tuple(views)
+
+
 def _finding(finding: Section, anchor: str, diagnoses: Sequence[Section]) -> FindingView:
     general: Advice | None = advice(finding["code"])
     supported = [d for d in diagnoses if finding["code"] in d["supporting"]]
@@ -164,22 +183,17 @@ def _in_short(remedy: Section) -> str:
     return sentence(f"{plain(remedy['remedy'])}: {remedy['why']}")
 
 
-def _sorted_diagnoses(
+def _diagnoses(
     diagnoses: Sequence[Section], by_code: Mapping[str, str]
-) -> tuple[DiagnosisView | None, tuple[DiagnosisView, ...], tuple[DiagnosisView, ...]]:
-    """Split into the likely cause, other possible ones, and those that are ruled out."""
-    views = [
+) -> tuple[DiagnosisView, ...]:
+    return tuple(
         DiagnosisView(
             d,
             tuple(Reference(code, by_code.get(code)) for code in d["supporting"]),
             tuple(Reference(code, by_code.get(code)) for code in d["contradicting"]),
         )
         for d in diagnoses
-    ]
-    rest = views[1:]
-    out = [v for v in rest if v.contradicting or v.diagnosis["confidence"] < RULED_OUT]
-    possible = [v for v in rest if v not in out]
-    return (views[0] if views else None), tuple(possible), tuple(out)
+    )
 
 
 def _value(value: Any) -> str:

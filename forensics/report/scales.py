@@ -96,7 +96,7 @@ def _linear(low: float, high: float, start: float, end: float) -> tuple[Scale, t
     scale = Scale("linear", floor, high + room, start, end)
     ticks = _round_numbers(scale.low, scale.high, 6)
     gap = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
-    return scale, tuple(Tick(scale(t), _label(t, gap)) for t in ticks)
+    return scale, tuple(Tick(scale(t), _label(t, gap, max(map(abs, ticks)))) for t in ticks)
 
 
 def _log(low: float, high: float, start: float, end: float) -> tuple[Scale, tuple[Tick, ...]]:
@@ -137,12 +137,11 @@ def _round_numbers(low: float, high: float, most: int, smallest: float = 0.0) ->
     return [i * gap for i in range(first, last + 1)]
 
 
-def _label(value: float, gap: float) -> str:
+def _label(value: float, gap: float, largest: float) -> str:
     if abs(value) < gap * 1e-6:
         return "0"
-    size = abs(value)
-    if size >= 1e5 or size < 1e-3:
-        digits = max(0, math.floor(math.log10(size)) - math.floor(math.log10(gap)))
+    if largest >= 1e5 or largest < 1e-3:
+        digits = max(0, math.floor(math.log10(abs(value))) - math.floor(math.log10(gap)))
         mantissa, exponent = f"{value:.{min(digits, 3)}e}".split("e")
         text = f"{mantissa}e{int(exponent)}"
     else:

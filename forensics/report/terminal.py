@@ -11,12 +11,20 @@ from forensics.report.contract import read_document
 from forensics.report.numbers import count_of, number, rows, step
 from forensics.report.operations import explain
 from forensics.report.sanitize import sanitize, sanitize_block
-from forensics.report.verdict import bad_rows, origin_title, source_place, view_verdict
-from forensics.report.words import REPLAY, SEVERITY, TRIAL, TRIAL_SIGN, plain, sentence
+from forensics.report.verdict import (
+    bad_rows,
+    missing,
+    origin_title,
+    replay_text,
+    source_place,
+    view_verdict,
+)
+from forensics.report.words import SEVERITY, TRIAL, TRIAL_SIGN, plain, sentence
 
 Section = Mapping[str, Any]
 
 _INDENT = 15
+_CODE_INDENT = 6
 _RED, _YELLOW, _GREEN, _BOLD, _DIM, _OFF = "31", "33", "32", "1", "2", "\x1b[0m"
 _STATUS_COLOR = {"failed": _RED, "suspect": _YELLOW, "healthy": _GREEN, "unreadable": _YELLOW}
 _SEVERITY_COLOR = {"error": _RED, "warning": _YELLOW, "info": _DIM}
@@ -25,7 +33,7 @@ _CAUSES, _FINDINGS, _NOT_CHECKED, _WARNINGS = 4, 12, 6, 6
 
 
 def render_terminal(report: Report, *, color: bool = False, width: int = 80) -> str:
-    """Return the report as lines of at most ``width`` columns, with ANSI colours only when asked.
+    """Return the report wrapped at ``width`` columns (not its code), coloured only when asked.
 
     Raises
     ------
@@ -65,9 +73,9 @@ class _Paper:
         return self.paint(text, _BOLD)
 
     def code(self, text: str) -> Iterator[str]:
-        """Yield lines of code, cut at the width."""
+        """Yield lines of code, however long: they are there to be copied."""
         for line in sanitize_block(text).expandtabs(4).strip("\n").split("\n"):
-            yield " " * _INDENT + line[: self.width - _INDENT]
+            yield " " * _CODE_INDENT + line
 
 
 def _verdict(document: Section, paper: _Paper) -> Iterator[str]:
@@ -83,7 +91,7 @@ def _verdict(document: Section, paper: _Paper) -> Iterator[str]:
         start = paper.paint(word, _BOLD, _STATUS_COLOR.get(view.status, _BOLD)) + "  "
         yield (start if index == 0 else hanging) + paper.paint(line, _BOLD)
     if view.cause:
-        yield from paper.field("likely cause", view.cause, _BOLD)
+        yield from paper.field("likely cause" if view.likely else "possibly", view.cause, _BOLD)
         if view.cause_meaning:
             yield from paper.field("", view.cause_meaning)
     if view.confidence:
@@ -99,9 +107,8 @@ def _origin(document: Section, paper: _Paper) -> Iterator[str]:
     replay = document["replay"]
     origin = replay["origin"]
     if origin is None:
-        said = REPLAY.get(replay["status"], plain(replay["status"]))
         yield paper.heading("Replay")
-        yield from paper.field("result", f"{said} {sentence(replay['reason'] or '')}".strip())
+        yield from paper.field("result", replay_text(replay))
         return
     yield paper.heading(f"First bad op (replay of step {step(replay['step'])})")
     yield from paper.field("op", origin_title(origin), _BOLD)
@@ -174,13 +181,13 @@ def _trials(document: Section, paper: _Paper) -> Iterator[str]:
 
 
 def _not_checked(document: Section, paper: _Paper) -> Iterator[str]:
-    missing = document["not_checked"]
-    if not missing:
+    if not document["not_checked"]:
         return
-    yield paper.heading(f"Could not check ({len(missing)})")
-    for item in missing[:_NOT_CHECKED]:
-        yield from paper.field(sanitize(item["code"])[:12], sentence(item["reason"]))
-    yield from _more(paper, len(missing) - _NOT_CHECKED)
+    yield paper.heading(f"Could not check ({len(document['not_checked'])})")
+    groups = missing(document)
+    for group in groups[:_NOT_CHECKED]:
+        yield from paper.field("", f"{', '.join(group.codes)}: {sentence(group.reason)}")
+    yield from _more(paper, len(groups) - _NOT_CHECKED)
 
 
 def _warnings(document: Section, paper: _Paper) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forensics.report.numbers import count_of, interval, number, step
-from forensics.report.words import CHANGE, plain
+from forensics.report.words import CHANGE, plain, variable
 
 Section = Mapping[str, Any]
 
@@ -87,6 +87,6 @@ def _saved(document: Section) -> Iterator[Moment]:
 def _failure(document: Section) -> Iterator[Moment]:
     verdict = document["verdict"]
     if verdict["first_bad_step"] is not None:
-        tag = f": {verdict['first_bad_tag']}" if verdict["first_bad_tag"] else ""
+        tag = f": {variable(verdict['first_bad_tag'])}" if verdict["first_bad_tag"] else ""
         axis = verdict["step_axis"] or "batch"
         yield Moment(verdict["first_bad_step"], axis, "failure", f"first bad step{tag}")

@@ -8,9 +8,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from forensics.report.numbers import confidence, count_of, interval, step
-from forensics.report.words import CAUSE, GRADE, PHASE, STATUS, STATUS_MEANING, STATUS_SIGN, plain
+from forensics.report.words import (
+    CAUSE,
+    GRADE,
+    PHASE,
+    REPLAY,
+    STATUS,
+    STATUS_MEANING,
+    STATUS_SIGN,
+    plain,
+    sentence,
+)
 
 Section = Mapping[str, Any]
+
+LIKELY = 0.5
+"""Confidence from which a cause is called likely; below it is a possible one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class VerdictView:
     meaning: str
     headline: str
     cause: str | None
+    likely: bool
     cause_meaning: str | None
     confidence: str | None
     grade: str | None
@@ -60,8 +74,9 @@ def view_verdict(document: Section) -> VerdictView:
         word=STATUS.get(status, "Unknown"),
         sign=STATUS_SIGN.get(status, "?"),
         meaning=STATUS_MEANING.get(status, ""),
-        headline=verdict["headline"],
+        headline=verdict["headline"].strip().removesuffix("."),
         cause=plain(cause) if named else None,
+        likely=(verdict["confidence"] or 0) >= LIKELY,
         cause_meaning=CAUSE.get(cause) if named else None,
         confidence=confidence(verdict["confidence"]) if _known(verdict, "confidence") else None,
         grade=grade_words(verdict["grade"]) if _known(verdict, "grade") else None,
@@ -122,8 +137,16 @@ def _stands(document: Section, path: str) -> str:
         return "Last checkpoint before the failure."
     first = document["verdict"]["first_bad_step"]
     batches = document["verdict"]["step_axis"] == "batch" and first is not None
-    gap = f", {count_of(first - saved['step'], 'step')} before the failure" if batches else ""
+    gap = _gap(first - saved["step"]) if batches else ""
     return f"Saved at step {step(saved['step'])}{gap}; {saved['status']}."
+
+
+def _gap(steps: int) -> str:
+    return (
+        f", {count_of(steps, 'step')} before the failure"
+        if steps > 0
+        else ", just before the failing step"
+    )
 
 
 def _replayed(document: Section, path: str) -> str:
@@ -138,6 +161,34 @@ def _replayed(document: Section, path: str) -> str:
     if replay["status"] == "reproduced":
         return "Replayed from it without a change, the run fails again."
     return "Replayed from it, the run did not fail." if replay["status"] == "not_reproduced" else ""
+
+
+def replay_text(replay: Section) -> str:
+    """Return how the replay ended and why; the reason alone when there was none."""
+    reason = sentence(replay["reason"] or "")
+    if replay["status"] == "not_run" and reason:
+        return reason
+    return f"{REPLAY.get(replay['status'], plain(replay['status']))} {reason}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Checks that could not be made for one and the same reason."""
+
+    codes: tuple[str, ...]
+    reason: str
+    needs: tuple[str, ...]
+    how_to_record: str | None
+
+
+def missing(document: Section) -> tuple[Missing, ...]:
+    """Return what could not be checked, one entry a reason, those with most checks first."""
+    groups: dict[tuple[str, tuple[str, ...], str | None], list[str]] = {}
+    for item in document["not_checked"]:
+        key = (item["reason"], tuple(item["needs"]), item["how_to_record"])
+        groups.setdefault(key, []).append(item["code"])
+    ranked = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return tuple(Missing(tuple(codes), *key) for key, codes in ranked)
 
 
 def origin_title(origin: Section) -> str:

@@ -213,7 +213,13 @@ def plain(slug: str | None) -> str:
     """Return a slug as words: learning_rate_too_high -> learning rate too high."""
     if slug is None:
         return "unknown"
-    return slug.removeprefix("x-").replace("non_finite", "non-finite").replace("_", " ")
+    words = slug.removeprefix("x-").replace("_", " ").replace("-", " ")
+    return words.replace("non finite", "non-finite")
+
+
+def variable(name: str) -> str:
+    """Return a variable's name without the suffix that every one has in a tensor bundle."""
+    return name.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
 
 
 def sentence(text: str, stop: str = ".") -> str:

@@ -105,7 +105,8 @@ def _folders(root: Path, warnings: list[ReadWarning]) -> Iterator[tuple[Path, li
 
 
 def _relative(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix()
+    """Path for records; bytes that are no UTF-8 are replaced."""
+    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")
 
 
 def _read_folder(root: Path, folder: Path, names: list[str]) -> Iterator[_Found]:

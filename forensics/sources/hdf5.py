@@ -20,8 +20,11 @@ from forensics.sources.tensor_stats import TensorSummary, counted_only, is_numer
 if TYPE_CHECKING:
     import h5py
 
-FAILURES = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError)
-"""What h5py raises on damaged files, OverflowError and UnicodeError (both ValueErrors) included."""
+FAILURES = (
+    OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError,
+    MemoryError,
+)  # fmt: skip
+"""What h5py raises on damaged files."""
 
 _PIECE = 4 << 20
 """Bytes of a dataset that are read at once."""

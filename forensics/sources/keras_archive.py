@@ -65,6 +65,9 @@ def _members(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]:
             raise Damaged(path, info.header_offset, "duplicate_member", detail)
         if info.flag_bits & 1:
             raise Damaged(path, info.header_offset, "unsupported", "the archive is encrypted")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            detail = f"{info.filename!r} is compressed by method {info.compress_type}"
+            raise Damaged(path, info.header_offset, "unsupported", detail)
         members[info.filename] = info
     return members
 

@@ -17,7 +17,7 @@ _ACTIVATION_KEYS = ("activation", "recurrent_activation")
 
 
 def parse_json(text: str | bytes) -> Mapping[str, Any]:
-    """Parse a JSON object.
+    """Parse a JSON object; all its numbers become floats.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def parse_json(text: str | bytes) -> Mapping[str, Any]:
         It is none, or it is nested too deep.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_int=float)
     except RecursionError:
         raise ValueError("the JSON is nested too deep") from None
     if not isinstance(value, dict):
@@ -82,7 +82,7 @@ def _compiled(compiled: Mapping[str, Any]) -> dict[str, Any]:
     loss = compiled.get("loss")
     return {
         "optimizer": _text(optimizer.get("class_name")),
-        "learning_rate": shortest(float(rate)) if isinstance(rate, int | float) else None,
+        "learning_rate": shortest(rate) if isinstance(rate, float) else None,
         "learning_rate_schedule": _text(schedule.get("class_name")),
         "loss": _loss_name(loss),
         "loss_from_logits": _mapping(_mapping(loss).get("config")).get("from_logits"),
@@ -99,7 +99,8 @@ def _loss_name(loss: object) -> Any:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    # JSON can spell half a surrogate pair, UTF-8 cannot.
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
 def _named(value: object) -> str | None:

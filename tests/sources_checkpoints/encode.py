@@ -72,16 +72,19 @@ def entry(
     )
 
 
-def block(entries: Sequence[tuple[bytes, bytes]], kind: int = 0) -> bytes:
-    """A block of a table with its trailer; no key is shortened."""
-    body = b"".join(varint(0) + varint(len(k)) + varint(len(v)) + k + v for k, v in entries)
+def block(entries: Sequence[tuple[bytes, bytes]], kind: int = 0, *, growing: bool = False) -> bytes:
+    """A block of a table with its trailer; `growing`: each key is appended to the one before."""
+    body, shared = b"", 0
+    for key, value in entries:
+        body += varint(shared) + varint(len(key)) + varint(len(value)) + key + value
+        shared += len(key) if growing else 0
     body += struct.pack("<II", 0, 1) + bytes([kind])
     return body + struct.pack("<I", mask(crc32c(body)))
 
 
-def table(entries: Sequence[tuple[bytes, bytes]], kind: int = 0) -> bytes:
+def table(entries: Sequence[tuple[bytes, bytes]], kind: int = 0, *, growing: bool = False) -> bytes:
     """A whole `.index` with one data block."""
-    data, meta = block(entries, kind), block([])
+    data, meta = block(entries, kind, growing=growing), block([])
     handle = varint(0) + varint(len(data) - 5)
     index = block([(b"\xff", handle)])
     footer = varint(len(data)) + varint(len(meta) - 5)

@@ -12,9 +12,7 @@ from tests.sources_checkpoints.encode import message, node, number
 W, S, M, O = TensorKind.WEIGHT, TensorKind.SLOT, TensorKind.METRIC, TensorKind.OTHER  # noqa: E741
 
 
-def judge(
-    *nodes: bytes, integers: tuple[str, ...] = (), floats: tuple[str, ...] = ()
-) -> Roles:
+def judge(*nodes: bytes, integers: tuple[str, ...] = (), floats: tuple[str, ...] = ()) -> Roles:
     return roles(parse_graph(b"".join(nodes), "g"), frozenset(integers), frozenset(floats))
 
 

@@ -24,9 +24,7 @@ def of(array: npt.ArrayLike, dtype: Any = None) -> Any:
 
 
 @given(
-    hnp.arrays(
-        np.float32, st.integers(0, 60), elements=st.floats(width=32, allow_subnormal=True)
-    )
+    hnp.arrays(np.float32, st.integers(0, 60), elements=st.floats(width=32, allow_subnormal=True))
 )
 def test_equals_numpy_on_finite_elements(array: npt.NDArray[np.float32]) -> None:
     stats = of(array)

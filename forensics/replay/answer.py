@@ -35,28 +35,31 @@ def read_answer(raw: Mapping[str, Any]) -> ReplayResult:
     """Build a `ReplayResult`; an answer of the wrong shape becomes one with status ``crashed``."""
     try:
         return _result(raw)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         why = f"the replay's answer is not well-formed ({type(error).__name__}: {error})"
         return ReplayResult(status=ReplayStatus.CRASHED, reason=why)
 
 
 def _result(raw: Mapping[str, Any]) -> ReplayResult:
+    status = ReplayStatus(raw["status"])
+    if status is ReplayStatus.REPRODUCED and raw.get("step") is None:
+        raise ValueError("reproduced, but at no step")
     return ReplayResult(
-        status=ReplayStatus(raw["status"]),
+        status=status,
         reason=_text(raw.get("reason") or ""),
         device=_maybe(raw.get("device"), _text),
-        step=_maybe(raw.get("step"), int),
+        step=_maybe(raw.get("step"), _count),
         started_from=_maybe(raw.get("started_from"), _text),
         attempts=_all(raw.get("attempts"), _attempt),
-        determinism=_text(raw.get("determinism") or "none"),
+        determinism=_word(raw.get("determinism") or "none", "bitwise", "tolerance", "none"),
         unreplayable_ops=_all(raw.get("unreplayable_ops"), _text),
         origin=_maybe(raw.get("origin"), _origin),
         other_origins=_all(raw.get("other_origins"), _origin),
         benign=_all(raw.get("benign"), _benign),
         chain=_all(raw.get("chain"), _text),
         check_numerics=_maybe(raw.get("check_numerics"), _numerics),
-        samples=_all(raw.get("samples"), int),
-        minimal_batch=_all(raw.get("minimal_batch"), int),
+        samples=_all(raw.get("samples"), _count),
+        minimal_batch=_all(raw.get("minimal_batch"), _count),
         trials=_all(raw.get("trials"), _trial),
         observation=_maybe(raw.get("observation"), _observation),
         config=_plain(raw.get("config") or {}),
@@ -70,10 +73,10 @@ def _attempt(raw: Mapping[str, Any]) -> Attempt:
     return Attempt(
         mode=_text(raw["mode"]),
         device=_text(raw["device"]),
-        seed=_maybe(raw.get("seed"), int),
+        seed=_maybe(raw.get("seed"), _count),
         outcome=_text(raw["outcome"]),
-        times_reproduced=int(raw["times_reproduced"]),
-        times_run=int(raw["times_run"]),
+        times_reproduced=_count(raw["times_reproduced"]),
+        times_run=_count(raw["times_run"]),
     )
 
 
@@ -81,7 +84,7 @@ def _origin(raw: Mapping[str, Any]) -> Origin:
     return Origin(
         op_type=_maybe(raw["op_type"], _text),
         op_name=_maybe(raw["op_name"], _text),
-        output_slot=_maybe(raw["output_slot"], int),
+        output_slot=_maybe(raw["output_slot"], _count),
         dtype=_maybe(raw["dtype"], _text),
         shape=_maybe(raw["shape"], _ints),
         layer=_maybe(raw["layer"], _text),
@@ -97,7 +100,7 @@ def _origin(raw: Mapping[str, Any]) -> Origin:
 
 def _source(raw: Mapping[str, Any]) -> SourceLine:
     return SourceLine(
-        _text(raw["file"]), int(raw["line"]), _text(raw["function"]), _text(raw["code"])
+        _text(raw["file"]), _count(raw["line"]), _text(raw["function"]), _text(raw["code"])
     )
 
 
@@ -115,17 +118,17 @@ def _trial(raw: Mapping[str, Any]) -> Trial:
         change=_text(raw["change"]),
         status=TrialStatus(raw["status"]),
         baseline=_text(raw["baseline"]),
-        steps_survived=_maybe(raw.get("steps_survived"), int),
-        steps_tried=_maybe(raw.get("steps_tried"), int),
+        steps_survived=_maybe(raw.get("steps_survived"), _count),
+        steps_tried=_maybe(raw.get("steps_tried"), _count),
         loss_before=_maybe(raw.get("loss_before"), _number),
         loss_after=_maybe(raw.get("loss_after"), _number),
-        rows_dropped=int(raw.get("rows_dropped") or 0),
+        rows_dropped=_count(raw.get("rows_dropped") or 0),
     )
 
 
 def _observation(raw: Mapping[str, Any]) -> StepObservation:
     return StepObservation(
-        step=int(raw["step"]),
+        step=_count(raw["step"]),
         loss=_maybe(raw.get("loss"), _number),
         layers=_all(raw.get("layers"), _layer),
         batch=_all(raw.get("batch"), _part),
@@ -149,9 +152,9 @@ def _layer(raw: Mapping[str, Any]) -> LayerObservation:
         name=_text(raw["name"]),
         kind=_maybe(raw.get("kind"), _text),
         activation=_maybe(raw.get("activation"), _text),
-        nan=_maybe(raw.get("nan"), int),
-        inf=_maybe(raw.get("inf"), int),
-        fan_in=_maybe(raw.get("fan_in"), int),
+        nan=_maybe(raw.get("nan"), _count),
+        inf=_maybe(raw.get("inf"), _count),
+        fan_in=_maybe(raw.get("fan_in"), _count),
         **{key: _maybe(raw.get(key), _number) for key in numbers},
     )
 
@@ -164,8 +167,8 @@ def _part(raw: Mapping[str, Any]) -> BatchPart:
         usual_max_abs=_maybe(raw.get("usual_max_abs"), _number),
         usual_std=_maybe(raw.get("usual_std"), _number),
         column_spread=_maybe(raw.get("column_spread"), _number),
-        bad_rows=_all(raw.get("bad_rows"), int),
-        max_row=_maybe(raw.get("max_row"), int),
+        bad_rows=_all(raw.get("bad_rows"), _count),
+        max_row=_maybe(raw.get("max_row"), _count),
     )
 
 
@@ -175,11 +178,11 @@ def _stats(raw: Mapping[str, Any]) -> TensorStats:
         kind=TensorKind(raw["kind"]),
         shape=_ints(raw["shape"]),
         dtype=_text(raw["dtype"]),
-        count=int(raw["count"]),
-        nan=int(raw["nan"]),
-        pos_inf=int(raw["pos_inf"]),
-        neg_inf=int(raw["neg_inf"]),
-        zero=int(raw["zero"]),
+        count=_count(raw["count"]),
+        nan=_count(raw["nan"]),
+        pos_inf=_count(raw["pos_inf"]),
+        neg_inf=_count(raw["neg_inf"]),
+        zero=_count(raw["zero"]),
         min=_number(raw["min"]),
         max=_number(raw["max"]),
         mean=_number(raw["mean"]),
@@ -201,18 +204,36 @@ def _all(values: Any, read: Callable[[Any], T]) -> tuple[T, ...]:
 
 
 def _ints(values: Any) -> tuple[int, ...]:
-    return _all(values, int)
+    return _all(values, _count)
+
+
+def _count(value: Any) -> int:
+    """Read a step, a size or an index; TensorFlow's own are of 64 bits."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
+        raise TypeError("a count was expected")
+    return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("a text was expected")
-    return value[:_TEXT]
+    # half a surrogate pair is a Python string, but no text that can be written to a file
+    return value[:_TEXT].encode("utf-8", "replace").decode("utf-8")
+
+
+def _word(value: Any, *known: str) -> str:
+    if value not in known:
+        raise ValueError("an unknown word")
+    return str(value)
 
 
 def _number(value: Any) -> float:
     special = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-    return special[value] if isinstance(value, str) else float(value)
+    if isinstance(value, str):
+        return special[value]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("a number was expected")
+    return float(value)
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
@@ -222,7 +243,9 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list) and depth < 4:
         return [_plain(v, depth + 1) for v in value[:500]]
     if isinstance(value, str):
-        return value[:_TEXT]
+        return _text(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if value is None or isinstance(value, bool | int | float):
         return value
     raise TypeError("a plain value was expected")

@@ -26,7 +26,7 @@ class ReplayRequest:
     timeout : float
         Seconds of wall clock for the child process.
     failing_step : int or None
-        0-based batch index at which the logs or checkpoints show the failure first.
+        Step, 0-based, at which the logs or checkpoints show the failure first.
     interval : tuple of int or None
         (lo, hi) inclusive: where the first bad step can be according to logs and checkpoints.
     symptom : str
@@ -34,7 +34,8 @@ class ReplayRequest:
     loss_limit : float or None
         For ``diverged``: the loss above which the failure counts as reproduced.
     step_offset : int
-        Batch index minus logged step.
+        Batch index minus logged step: what is added to `failing_step`, to `interval` and to the
+        steps of checkpoints.
     """
 
     run: Run

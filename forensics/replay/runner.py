@@ -1,28 +1,19 @@
-"""Parent side of a replay: start the child, feed it, watch it, believe only what fits the types."""
+"""Parent side of a replay: what the child is asked."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from forensics.domain.replay import ReplayResult, ReplayStatus
+from forensics.domain.replay import ReplayResult
 from forensics.domain.run import CheckpointStats, CheckpointStatus
-from forensics.replay.answer import read_answer
+from forensics.replay.child import Child
 from forensics.replay.request import ReplayRequest, parse_entry
 
-WORKER = Path(__file__).parent / "worker" / "__main__.py"
-MAX_ANSWER_BYTES = 32 << 20
-"""More than this from the child is not an answer: observations hold at most 200 layers."""
-STDERR_TAIL = 4000
+LEAD = 8
+"""Steps before the failure from which remedies are tried (they come too late at the failing step:
+with eight steps to go clipping and a tenth of the learning rate still helped)."""
 
 
 def run_replay(request: ReplayRequest, progress: Callable[[str], None]) -> ReplayResult:
@@ -41,8 +32,8 @@ def run_replay(request: ReplayRequest, progress: Callable[[str], None]) -> Repla
         When `request.entry` names no existing file or no function.
     """
     file, function = parse_entry(request.entry)
-    child = _Child(_message(request, file, function), request, progress)
-    return child.run()
+    message = _message(request, file, function)
+    return Child(message, request.device, request.timeout, progress).run()
 
 
 def start_points(request: ReplayRequest) -> list[CheckpointStats]:
@@ -59,7 +50,7 @@ def start_points(request: ReplayRequest) -> list[CheckpointStats]:
         for c in run.checkpoints
         if c.status is CheckpointStatus.CLEAN
         and c.step is not None
-        and (bound is None or c.step <= bound)
+        and (bound is None or c.step + request.step_offset <= bound)
     ]
     poisoned = [
         c.step
@@ -95,9 +86,10 @@ def _message(request: ReplayRequest, file: Path, function: str) -> dict[str, Any
                 "step": (c.step or 0) + request.step_offset,
                 "format": c.format.value,
             }
-            for c in starts[:3]
+            for c in _offered(starts)
         ],
         "last_step": _last_step(request),
+        "clean_step": _clean_step(request),
         "observe_step": observed + request.step_offset,
         "symptom": request.symptom,
         "loss_limit": request.loss_limit,
@@ -107,139 +99,15 @@ def _message(request: ReplayRequest, file: Path, function: str) -> dict[str, Any
     }
 
 
-class _Child:
-    """The worker process with its deadline, output cap and private folder."""
-
-    def __init__(
-        self, message: dict[str, Any], request: ReplayRequest, progress: Callable[[str], None]
-    ) -> None:
-        self._message, self._request, self._progress = message, request, progress
-        self._last: dict[str, Any] | None = None
-        self._done = False
-        self._overflow = False
-
-    def run(self) -> ReplayResult:
-        with tempfile.TemporaryDirectory(prefix="forensics-replay-") as folder:
-            errors = Path(folder) / "stderr"
-            with errors.open("wb") as sink, self._process(folder, sink) as process:
-                self._feed(process)
-                reader = threading.Thread(target=self._listen, args=(process,), daemon=True)
-                reader.start()
-                timed_out = False
-                try:
-                    process.wait(self._request.timeout)
-                except subprocess.TimeoutExpired:
-                    timed_out = True
-                    _kill(process)
-                    process.wait()
-                reader.join(10)
-            tail = _tail(errors)
-        return self._result(process.returncode, timed_out, tail)
-
-    @contextmanager
-    def _process(self, folder: str, sink: Any) -> Iterator[subprocess.Popen[bytes]]:
-        process = subprocess.Popen(
-            [sys.executable, "-I", str(WORKER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=sink,
-            env=_environment(folder, self._request.device),
-            start_new_session=os.name == "posix",
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                _kill(process)
-                process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-
-    def _feed(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None
-        try:
-            process.stdin.write(json.dumps(self._message).encode())
-            process.stdin.close()
-        except BrokenPipeError:
-            pass
-
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        seen = 0
-        for line in iter(lambda: process.stdout.readline(MAX_ANSWER_BYTES + 1), b""):  # type: ignore[union-attr]
-            seen += len(line)
-            if seen > 4 * MAX_ANSWER_BYTES or len(line) > MAX_ANSWER_BYTES:
-                self._overflow = True
-                _kill(process)
-                return
-            self._take(line)
-
-    def _take(self, line: bytes) -> None:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            return
-        if not isinstance(message, dict):
-            return
-        if isinstance(message.get("progress"), str):
-            self._progress(message["progress"][:200])
-        for key in ("partial", "answer"):
-            if isinstance(message.get(key), dict):
-                self._last, self._done = message[key], key == "answer"
-
-    def _result(self, code: int, timed_out: bool, tail: str) -> ReplayResult:
-        if self._done and self._last is not None:
-            return read_answer(self._last)
-        if timed_out:
-            why = f"the replay was stopped after {self._request.timeout:g} s"
-        elif self._overflow:
-            why = "the replay sent more than it may"
-        else:
-            why = f"the replay's process ended without an answer ({_ending(code)})"
-            why += f": {tail}" if tail else ""
-        if self._last is not None and self._last.get("status") == "reproduced":
-            kept = read_answer(
-                {**self._last, "reason": f"{why}; what was found until then is kept"}
-            )
-            if kept.status is ReplayStatus.REPRODUCED:
-                return kept
-        return ReplayResult(status=ReplayStatus.CRASHED, reason=why)
+def _offered(starts: list[CheckpointStats]) -> list[CheckpointStats]:
+    """Return the newest three, and one that leaves room for trials before the failure."""
+    newest = (starts[0].step or 0) if starts else 0
+    early = [c for c in starts[3:] if (c.step or 0) <= newest - LEAD]
+    return [*starts[:3], *early[:1]]
 
 
-def _environment(folder: str, device: str) -> dict[str, str]:
-    env = dict(os.environ)
-    env.update(TMPDIR=folder, TF_CPP_MIN_LOG_LEVEL=env.get("TF_CPP_MIN_LOG_LEVEL", "2"))
-    env["PYTHONDONTWRITEBYTECODE"] = "1"
-    if device == "cpu":
-        env["CUDA_VISIBLE_DEVICES"] = "-1"
-    return env
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the child with everything it started."""
-    try:
-        if os.name == "posix":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    except (ProcessLookupError, PermissionError):
-        process.kill()
-
-
-def _ending(code: int) -> str:
-    if code < 0:
-        try:
-            return f"signal {signal.Signals(-code).name}"
-        except ValueError:
-            return f"signal {-code}"
-    return f"exit code {code}"
-
-
-def _tail(path: Path) -> str:
-    """Last line that the child wrote to stderr."""
-    with path.open("rb") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - STDERR_TAIL))
-        lines = file.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1][:300] if lines else ""
+def _clean_step(request: ReplayRequest) -> int | None:
+    """Return the last step that the run is known to have gone through."""
+    if request.symptom == "none" or request.interval is None:
+        return None
+    return request.interval[0] + request.step_offset

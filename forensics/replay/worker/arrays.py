@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
@@ -100,25 +100,53 @@ def max_abs(array: Any) -> float:
     return float(finite.max()) if finite.size else 0.0
 
 
-def leaves(value: Any, name: str = "") -> List[Tuple[str, Any]]:
-    """Named leaves of a batch: dicts by key, (x, y, sample_weight) by these names."""
+def leaves(value: Any) -> List[Tuple[str, Any]]:
+    """Named arrays of a batch; what is no array of numbers, flags or texts is left out."""
+    out = []
+    for name, part in named_parts(value):
+        try:
+            array = np.asarray(part)
+        except Exception:
+            continue
+        if array.dtype != object:
+            out.append((name, array))
+    return out
+
+
+def named_parts(value: Any, name: str = "") -> List[Tuple[str, Any]]:
+    """Named parts of a batch: dicts by key, (x, y, sample_weight) by these names."""
     if value is None:
         return []
     if isinstance(value, dict):
         return [
             leaf
             for key, part in value.items()
-            for leaf in leaves(part, name + "/" + str(key) if name else str(key))
+            for leaf in named_parts(part, name + "/" + str(key) if name else str(key))
         ]
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and not is_plain(value):
         names = ("x", "y", "sample_weight") if not name and len(value) <= 3 else None
         out = []
         for index, part in enumerate(value):
             own = names[index] if names else (name + "/" if name else "") + str(index)
-            out.extend(leaves(part, own))
+            out.extend(named_parts(part, own))
         return out
-    try:
-        array = np.asarray(value)
-    except Exception:
-        return []
-    return [(name or "x", array)] if array.dtype != object else []
+    return [(name or "x", value)]
+
+
+def is_plain(value: Any) -> bool:
+    """Whether it is a list of Python numbers or texts, nested or not: one part of a batch."""
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return isinstance(value, (bool, int, float, str, bytes))
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Nested batch with every part changed and its structure kept."""
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return {k: mapped(v, change) for k, v in value.items()}
+    if isinstance(value, (list, tuple)) and not is_plain(value):
+        parts = [mapped(v, change) for v in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return change(value)

@@ -45,11 +45,14 @@ def strict(value: Any) -> Any:
         return [strict(v) for v in value]
     if value is None or isinstance(value, (bool, str)):
         return value
-    if hasattr(value, "item") and not isinstance(value, (int, float)):
-        value = value.item()
+    if not isinstance(value, (int, float)):
+        try:
+            value = value.item()
+        except Exception:
+            return str(value)
     if isinstance(value, float):
         if math.isnan(value):
             return "NaN"
         if math.isinf(value):
             return "Infinity" if value > 0 else "-Infinity"
-    return value
+    return value if isinstance(value, (bool, int, float, str)) else str(value)

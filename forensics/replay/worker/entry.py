@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import sys
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 
 class CaseError(Exception):
@@ -48,8 +49,16 @@ class Case:
         self.batch: Any = get("batch")
         self.dataset: Any = get("dataset")
         restore = get("restore")
+        if self.step is not None and not callable(self.step):
+            raise CaseError("step= of the case is no function")
+        if self.batch is not None and not callable(self.batch):
+            raise CaseError("batch= of the case is no function: write batch=lambda i: (x, y)")
+        if restore is not None and not isinstance(restore, Mapping):
+            raise CaseError("restore= of the case is no mapping of names to objects")
         if self.model is None and self.step is None:
             raise CaseError("the case has neither a model nor a step")
+        if self.step is None and getattr(self.model, "compiled", True) is False:
+            raise CaseError("the model is not compiled: compile it, or give step=")
         if self.batch is None and self.dataset is None:
             raise CaseError("the case has neither batch nor dataset")
         self.restore: Dict[str, Any] = dict(restore) if restore else self._default_restore()
@@ -72,6 +81,8 @@ def load_case(file: str, function: str) -> Case:
     program = Path(file)
     sys.meta_path.append(_ForensicsFinder(Path(__file__).resolve().parents[2]))
     sys.path.insert(0, str(program.parent))
+    # `python -I` ignores it, but the program finds its modules by it; the worker's are loaded
+    sys.path[1:1] = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     name = program.stem
     if name in sys.modules:
         name = "_replayed_" + name

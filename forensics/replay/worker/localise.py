@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Tuple
+
+import numpy as np
 
 from . import arrays, frames
 from .entry import brief
@@ -24,100 +26,124 @@ _RAISED_NODE = re.compile(
 class Localised:
     """What the trace of the failing step says, in the fields of the report."""
 
-    def __init__(self) -> None:
+    def __init__(self, trace: Trace, outcome: Outcome) -> None:
+        self.trace, self.eager_outcome = trace, outcome
         self.origin: Optional[Dict[str, Any]] = None
         self.others: List[Dict[str, Any]] = []
         self.benign: List[Dict[str, Any]] = []
         self.chain: List[str] = []
         self.rows: List[int] = []
-        self.eager_outcome: Optional[Outcome] = None
-        self.trace: Optional[Trace] = None
 
 
 class Localiser:
-    """Traces a step from a snapshot, as often as the question needs it."""
+    """Traces a step from a snapshot, as often as the question needs it.
 
-    def __init__(self, stepper: Stepper, progress: Callable[[str], None]) -> None:
-        self.stepper, self.state, self.progress = stepper, stepper.state, progress
+    Parameters
+    ----------
+    stepper : Stepper
+        Runs the step.
+    before : Snapshot
+        Values of all variables before the step.
+    batch : object
+        Its batch.
+    healthy : (Snapshot, batch) or None
+        An earlier step that went well: bad values that it shows too are habits, not news.
+    """
 
-    def run(
-        self, before: Snapshot, step: int, batch: Any, healthy: Optional[Tuple[Snapshot, Any]]
-    ) -> Localised:
-        """Trace the failing step.
+    def __init__(
+        self, stepper: Stepper, before: Snapshot, batch: Any,
+        healthy: Optional[Tuple[Snapshot, Any]],
+    ) -> None:  # fmt: skip
+        self.stepper, self.state = stepper, stepper.state
+        self.before, self.batch, self.healthy = before, batch, healthy
+        self.habits: Dict[Any, int] = {}
+        self.bad_parts = _bad_parts(batch, healthy[1] if healthy is not None else None)
 
-        Parameters
-        ----------
-        before : dict
-            Values of all variables before the step.
-        step : int
-            0-based step, for messages.
-        batch : object
-            Its batch.
-        healthy : (snapshot, batch) or None
-            An earlier step that went well: bad values that it shows too are habits, not news.
-        """
-        found = Localised()
-        habits: Dict[Any, int] = {}
-        if healthy is not None:
-            self.progress("tracing a healthy step for comparison")
-            habits = self._trace(healthy[0], healthy[1])[0].habits
-        self.progress("tracing step %d op by op" % step)
-        bad_parts = self._bad_parts(batch, healthy[1] if healthy is not None else None)
-        trace, outcome = self._trace(before, batch, habits, seeds=bad_parts)
-        found.trace, found.eager_outcome = trace, outcome
-        if outcome.error is not None:
-            self._raised(found, outcome.error)
+    def run(self, failed: Outcome) -> Localised:
+        """Trace the failing step; `failed` is its outcome in the run's own mode."""
+        if self.healthy is not None:
+            self.habits = self.trace(*self.healthy)[0].habits
+        trace, outcome = self._failing()
+        found = Localised(trace, outcome)
+        if outcome.error is not None and failed.error is None:
+            # XLA answers NaN where an op refuses its operands; any other error shows a step that
+            # does not work op by op, and is not what the run met
+            found.origin = raised_origin(outcome.error)
             return found
-        harmful = frozenset().union(*(h.sources for h in trace.harms)) if trace.harms else NONE
-        harmful, benign = self._counterfactuals(before, batch, habits, trace, harmful, bad_parts)
-        found.benign = benign
-        self._input_origin(found, before, batch, habits, harmful, bad_parts)
+        if outcome.symptom is None and failed.error is not None:
+            found.origin = raised_origin(failed.error)
+            return found
+        # what raised an error need not be reached by a value: ask for the cause of the error
+        followed = NONE if outcome.error is not None else trace.reached()
+        harmful, found.benign = self._counterfactuals(trace, followed)
+        self._input_origin(found, harmful)
+        self._birth_origins(found, harmful)
+        if outcome.error is not None and found.origin is None:
+            found.origin = raised_origin(outcome.error)
+        elif outcome.error is not None and found.origin is not None:
+            found.origin["raised"] = brief(outcome.error)[:500]
+        return found
+
+    def _birth_origins(self, found: Localised, harmful: FrozenSet[int]) -> None:
+        trace = found.trace
         ordered = [trace.records[i] for i in sorted(harmful) if i in trace.records]
         independent = [
             r for r in ordered if r.forward_index is None or r.forward_index not in harmful
         ]
         if found.origin is None and len(independent) > 1:
-            alive = self._without(before, batch, habits, independent[0].index, bad_parts)
+            # births that happen without the first one too: the others were its consequences
+            patched, _ = self._failing(patch=frozenset((independent[0].index,)))
+            alive = frozenset(patched.records) if patched.patched else NONE
             independent = [independent[0], *(r for r in independent[1:] if r.index in alive)]
         origins = [origin_of(r) for r in independent]
-        if found.origin is None and origins:
+        if found.origin is not None:
+            found.others = (found.others + origins)[:5]
+            found.chain = self._chain(trace, INPUT)
+        elif origins:
             found.origin, found.others = origins[0], origins[1:6]
             found.rows = independent[0].rows
             found.chain = self._chain(trace, independent[0].index)
-        else:
-            found.others = origins[:5]
-            if found.origin is not None:
-                found.chain = self._chain(trace, INPUT)
-        return found
 
     # -- tracing
-    def _trace(
-        self, before: Snapshot, batch: Any, habits: Optional[Dict[Any, int]] = None,
-        patch: FrozenSet[int] = NONE, seeds: Tuple[str, ...] = (),
+    def _failing(self, patch: FrozenSet[int] = NONE, batch: Any = None) -> Tuple[Trace, Outcome]:
+        """Trace the failing step, perhaps with values patched or with another batch."""
+        seeds = self.bad_parts if batch is None else ()
+        return self.trace(self.before, self.batch if batch is None else batch, patch, seeds)
+
+    def trace(
+        self, before: Snapshot, batch: Any, patch: FrozenSet[int] = NONE,
+        seeds: Tuple[str, ...] = (),
     ) -> Tuple[Trace, Outcome]:  # fmt: skip
+        """Run a step op by op from a state, which is put back."""
+        from tensorflow.errors import OpError
+
+        trace, outcome = self._once(before, to_tensors(batch), patch, seeds)
+        if outcome.error is None or isinstance(outcome.error, OpError):
+            return trace, outcome
+        # a step written for numpy batches raises on tensors: run it with what the case gives
+        plain_trace, plain = self._once(before, batch, patch, seeds)
+        if type(plain.error) is type(outcome.error):
+            return trace, outcome
+        return plain_trace, plain
+
+    def _once(
+        self, before: Snapshot, data: Any, patch: FrozenSet[int], seeds: Tuple[str, ...]
+    ) -> Tuple[Trace, Outcome]:
         self.state.load(before)
-        bad_before = self.state.bad()
-        for as_tensors in (True, False):
-            data = to_tensors(batch) if as_tensors else batch
-            trace = Trace(self.state, batch_rows(batch), habits, patch)
-            for name, tensor in tensor_leaves(data):
-                if name in seeds:
-                    trace.seed(tensor, INPUT)
-            with listening(trace):
-                outcome = self.stepper.eager(data, tensors=False)
-            # a step written for numpy batches raises on tensors: run it with what the case gives
-            if outcome.error is None or not isinstance(outcome.error, (AttributeError, TypeError)):
-                break
-            self.state.load(before)
-        self.stepper.judge(outcome, bad_before)
+        trace = Trace(self.state, batch_rows(data), self.habits, patch)
+        for name, part in arrays.named_parts(data):
+            if name in seeds:
+                trace.seed(part, INPUT)
+        with listening(trace):
+            outcome = self.stepper.eager(data)
+        self.stepper.judge(outcome, self.state.bad(before))
         self.state.load(before)
         return trace, outcome
 
     # -- harm
     def _counterfactuals(
-        self, before: Snapshot, batch: Any, habits: Dict[Any, int], trace: Trace,
-        harmful: FrozenSet[int], seeds: Tuple[str, ...],
-    ) -> Tuple[FrozenSet[int], List[Dict[str, Any]]]:  # fmt: skip
+        self, trace: Trace, harmful: FrozenSet[int]
+    ) -> Tuple[FrozenSet[int], List[Dict[str, Any]]]:
         """Ask of each bad value not seen to do harm whether the failure vanishes without it.
 
         Values are laundered (`max_pool(NaN)` is finite, sigmoid makes an Inf finite), so following
@@ -125,19 +151,14 @@ class Localiser:
         """
         first = min((i for i in harmful if i >= 0), default=None)
         suspects = [
-            r for i, r in sorted(trace.records.items())
-            if i not in harmful and (first is None or i < first)
-        ]  # fmt: skip
-        hidden = []
-        for record in suspects[:_MAX_COUNTERFACTUALS]:
-            if record.phase == frames.METRIC:
-                continue
-            patched, outcome = self._trace(
-                before, batch, habits, patch=frozenset((record.index,)), seeds=seeds
-            )
-            if patched.patched and outcome.symptom is None:
-                hidden.append(record.index)
-        harmful = harmful | frozenset(hidden)
+            i for i, r in sorted(trace.records.items())
+            if i not in harmful and (first is None or i < first) and r.phase != frames.METRIC
+        ][:_MAX_COUNTERFACTUALS]  # fmt: skip
+        hidden = frozenset(i for i in suspects if self._cures(frozenset((i,))))
+        if not hidden and not harmful and len(suspects) > 1 and self._cures(frozenset(suspects)):
+            # several at once, each of which is enough
+            hidden = frozenset(suspects)
+        harmful = harmful | hidden
         benign = [
             {"op_type": r.op_type, "op_name": r.name, "reason": self._why_benign(r)}
             for i, r in sorted(trace.records.items())
@@ -145,17 +166,9 @@ class Localiser:
         ]
         return harmful, benign[:20]
 
-    def _without(
-        self,
-        before: Snapshot,
-        batch: Any,
-        habits: Dict[Any, int],
-        index: int,
-        seeds: Tuple[str, ...],
-    ) -> FrozenSet[int]:
-        """Births that happen without the first one too: the others were its consequences."""
-        patched, _ = self._trace(before, batch, habits, patch=frozenset((index,)), seeds=seeds)
-        return frozenset(patched.records) if patched.patched else NONE
+    def _cures(self, births: FrozenSet[int]) -> bool:
+        patched, outcome = self._failing(patch=births)
+        return patched.patched > 0 and outcome.symptom is None
 
     @staticmethod
     def _why_benign(record: OpRecord) -> str:
@@ -175,54 +188,48 @@ class Localiser:
         return [*trace.chain(best), best.target]
 
     # -- the batch
-    @staticmethod
-    def _bad_parts(batch: Any, healthy_batch: Any) -> Tuple[str, ...]:
-        """Parts of the batch that hold non-finite values which a healthy batch does not hold."""
-        usual = {n: arrays.badness(a) for n, a in arrays.leaves(healthy_batch)}
-        return tuple(
-            name
-            for name, array in arrays.leaves(batch)
-            if arrays.badness(array) & ~usual.get(name, 0)
-        )
-
-    def _input_origin(
-        self, found: Localised, before: Snapshot, batch: Any, habits: Dict[Any, int],
-        harmful: FrozenSet[int], bad_parts: Tuple[str, ...],
-    ) -> None:  # fmt: skip
-        if not bad_parts:
+    def _input_origin(self, found: Localised, harmful: FrozenSet[int]) -> None:
+        if not self.bad_parts:
             return
-        cleaned = replace_bad(batch)
-        _, outcome = self._trace(before, cleaned, habits)
+        _, outcome = self._failing(batch=replace_bad(self.batch))
         if INPUT not in harmful and outcome.symptom is not None:
             found.benign.extend(
                 {"op_type": "input", "op_name": n, "reason": "the step fails without it as well"}
-                for n in bad_parts
+                for n in self.bad_parts
             )
             return
-        values = dict(arrays.leaves(batch))
-        parts = []
-        for name in bad_parts:
-            array = values[name]
-            rows = arrays.bad_rows(array, batch_rows(batch) or -1)
-            parts.append(_input(name, array, rows))
+        values = dict(arrays.leaves(self.batch))
+        rows = batch_rows(self.batch) or -1
+        parts = [
+            _input(name, values[name], arrays.bad_rows(values[name], rows))
+            for name in self.bad_parts
+        ]
         found.origin, found.others = parts[0], parts[1:]
         found.rows = sorted({row for part in parts for row in part["input"]["rows"]})
 
-    # -- ops that raise
-    def _raised(self, found: Localised, error: BaseException) -> None:
-        text = str(error)
-        op = _RAISED_OP.search(text)
-        node = _RAISED_NODE.search(text)
-        name = op.group(1) if op else node.group(1).split("/")[-1] if node else None
-        if name is None:
-            return
-        line, phase = _where_raised(error)
-        found.origin = {
-            "op_type": name, "op_name": node.group(1) if node else name, "output_slot": None,
-            "dtype": None, "shape": None, "layer": None, "phase": phase, "input": None,
-            "raised": brief(error)[:500], "source": line, "forward_op_type": None,
-            "inputs": [], "outputs": [],
-        }  # fmt: skip
+
+def _bad_parts(batch: Any, healthy_batch: Any) -> Tuple[str, ...]:
+    """Parts of the batch that hold non-finite values which a healthy batch does not hold."""
+    usual = {n: arrays.badness(a) for n, a in arrays.leaves(healthy_batch)}
+    return tuple(
+        name for name, array in arrays.leaves(batch) if arrays.badness(array) & ~usual.get(name, 0)
+    )
+
+
+def raised_origin(error: BaseException) -> Optional[Dict[str, Any]]:
+    """Fields of the report's origin for an op that raised; None when the error names no op."""
+    text = str(error)
+    op, node = _RAISED_OP.search(text), _RAISED_NODE.search(text)
+    name = op.group(1) if op else node.group(1).split("/")[-1] if node else None
+    if name is None:
+        return None
+    line, phase, layer = _where_raised(error)
+    return {
+        "op_type": name, "op_name": node.group(1) if node else name, "output_slot": None,
+        "dtype": None, "shape": None, "layer": layer, "phase": phase, "input": None,
+        "raised": brief(error)[:500], "source": line, "forward_op_type": None,
+        "inputs": [], "outputs": [],
+    }  # fmt: skip
 
 
 def origin_of(record: OpRecord) -> Dict[str, Any]:
@@ -253,50 +260,38 @@ def batch_rows(batch: Any) -> Optional[int]:
     return max(sizes, key=lambda n: (sizes.count(n), -sizes.index(n))) if sizes else None
 
 
-def tensor_leaves(value: Any, name: str = "") -> List[Tuple[str, Any]]:
-    """Like `arrays.leaves`, but the tensors themselves."""
-    if isinstance(value, dict):
-        return [
-            leaf
-            for key, part in value.items()
-            for leaf in tensor_leaves(part, name + "/" + str(key) if name else str(key))
-        ]
-    if isinstance(value, (list, tuple)):
-        names = ("x", "y", "sample_weight") if not name and len(value) <= 3 else None
-        out = []
-        for index, part in enumerate(value):
-            own = names[index] if names else (name + "/" if name else "") + str(index)
-            out.extend(tensor_leaves(part, own))
-        return out
-    return [(name or "x", value)] if value is not None else []
-
-
 def replace_bad(value: Any) -> Any:
     """Put zeros in place of the non-finite values of a batch."""
-    import numpy as np
 
-    if isinstance(value, dict):
-        return {k: replace_bad(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(replace_bad(v) for v in value)
-    if value is None:
-        return None
-    array = np.array(value)
-    if arrays.is_float(array):
+    def repair(part: Any) -> Any:
+        array = np.array(part)
+        if not arrays.badness(array):
+            return part
         array[arrays.bad_mask(array)] = 0
-    return array
+        return array
+
+    return arrays.mapped(value, repair)
 
 
-def _where_raised(error: BaseException) -> Tuple[Optional[Dict[str, Any]], str]:
-    """User's line and phase from the traceback of an error."""
+def _where_raised(
+    error: BaseException,
+) -> Tuple[Optional[Dict[str, Any]], str, Optional[str]]:
+    """User's line, phase and layers from the traceback of an error."""
+    from keras.layers import Layer
+
     line, phase, rank = None, frames.FORWARD, 0
+    layers: List[str] = []
     step = error.__traceback__
     while step is not None:
-        code = step.tb_frame.f_code
+        code, owner = step.tb_frame.f_code, step.tb_frame.f_locals.get("self")
         found = frames.phase_of(code)
         if frames.RANK[found] > rank:
             phase, rank = found, frames.RANK[found]
         if frames.is_user_file(code.co_filename):
             line = frames.described_line(code, step.tb_lineno)
+        if code.co_name == "__call__" and isinstance(owner, Layer):
+            layers.append(owner.name)
         step = step.tb_next
-    return line, phase
+    # both the wrapper that cleans tracebacks and the method itself are called `__call__`
+    names = [n for i, n in enumerate(layers) if i == 0 or layers[i - 1] != n]
+    return line, phase, "/".join(names) or None

@@ -33,10 +33,8 @@ def layers(
             continue
         name = layer_of_variable(variable.name)
         row = rows.setdefault(name, _blank(name))
-        key = id(variable.resource)
-        _weights(
-            row, variable.name, before.get(key), after.get(key), trace.gradients.get(variable.name)
-        )
+        old, new = before.values.get(variable.key), after.values.get(variable.key)
+        _weights(row, variable.name, old, new, trace.gradients.get(variable.name))
     for path, array in trace.activations.items():
         known = described.get(path.split("/")[-1])
         if path in rows or known is not None:

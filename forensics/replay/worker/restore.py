@@ -1,41 +1,68 @@
-"""Bring the model of the case to the state of a checkpoint."""
+"""Build the objects of the case and bring them to the state of a checkpoint."""
 
 from __future__ import annotations
 
 from typing import Any, Dict, List, Set
 
 from .entry import Case, brief
-from .state import State, optimizer_variables
+from .state import Snapshot, State, newborn, optimizer_variables
+from .stepper import Stepper, to_tensors
 
 
 class RestoreError(Exception):
     """A checkpoint does not fit the case."""
 
 
-def build(case: Case, batch: Any) -> None:
-    """Create the variables of a compiled model and its optimizer, which loading needs to exist."""
-    model = case.model
-    if model is not None and case.step is None:
-        data = (
-            batch
-            if isinstance(batch, tuple)
-            else tuple(batch)
-            if isinstance(batch, list)
-            else (batch,)
-        )
-        symbolic = getattr(model, "_maybe_symbolic_build", None) or getattr(
-            model, "_symbolic_build", None
-        )
-        if symbolic is not None:
-            symbolic(data_batch=tuple(data) + (None,) * (3 - len(data)))
-        elif not model.built:
-            model(data[0])
-    optimizer = getattr(model, "optimizer", None) if model is not None else None
+def build(case: Case, state: State, stepper: Stepper, batch: Any) -> Snapshot:
+    """Create every variable that training will need; returns the values they start from.
+
+    Loading a checkpoint needs them to exist, and so does the second run of a first step. A compiled
+    model is built symbolically. A custom loop builds its model and its optimizer in its first step,
+    so that step is run once and taken back: initial values are caught as they are created.
+    """
+    before = state.snapshot()
+    with newborn() as values:
+        if case.step is None:
+            _build_compiled(case.model, batch)
+        elif _unbuilt(case):
+            stepper.eager(batch)
+    state.refresh()
+    for variable in state.variables:
+        before.values.setdefault(variable.key, values.get(variable.key, variable.read()))
+    state.load(before)
+    return before
+
+
+def _build_compiled(model: Any, batch: Any) -> None:
+    data = to_tensors(batch)
+    parts = tuple(data) if isinstance(data, tuple) else (data,)
+    symbolic = getattr(model, "_symbolic_build", None)
+    if symbolic is not None:
+        try:
+            symbolic(data_batch=(*parts, None, None)[:3])
+        except Exception:
+            # `call` needs values: its control flow depends on them
+            model(parts[0])
+    elif not model.built:
+        model(parts[0])
+    optimizer = getattr(model, "optimizer", None)
     if optimizer is not None and not getattr(optimizer, "built", True):
         optimizer.build(model.trainable_variables)
 
 
-def restore(case: Case, state: State, path: str, kind: str) -> List[str]:
+def _unbuilt(case: Case) -> bool:
+    """Whether a model or an optimizer of a custom loop has yet to create variables."""
+    things = [case.model, *case.restore.values()]
+    things += [getattr(thing, "optimizer", None) for thing in things]
+    return any(
+        not getattr(part, "built", True)
+        for thing in things
+        if thing is not None
+        for part in (thing, *getattr(thing, "layers", ()))
+    )
+
+
+def restore(case: Case, state: State, path: str, kind: str, step: int) -> List[str]:
     """Load a checkpoint into the objects of the case; returns notes for the report.
 
     Parameters
@@ -44,30 +71,38 @@ def restore(case: Case, state: State, path: str, kind: str) -> List[str]:
         Prefix of a tensor bundle, or a `.weights.h5` or `.keras` file.
     kind : str
         Value of `CheckpointFormat`.
+    step : int
+        Steps whose result it holds.
 
     Raises
     ------
     RestoreError
-        When it does not fit, or nothing of the case was in it.
+        When it does not fit, or nothing of the case was in it; the state is as before then.
     """
     before = state.snapshot()
     try:
-        notes = _bundle(case, path) if kind == "tensor_bundle" else _keras(case, path)
+        return _bundle(case, path) if kind == "tensor_bundle" else _keras(case, path, step)
     except Exception as error:
         state.load(before)
-        raise RestoreError("%s does not fit the case: %s" % (_tail(path), brief(error))) from error
-    return notes
+        why = str(error) if isinstance(error, RestoreError) else brief(error)
+        raise RestoreError("%s does not fit the case: %s" % (_tail(path), why)) from error
 
 
 def _bundle(case: Case, path: str) -> List[str]:
     import tensorflow as tf
 
+    if not case.restore:
+        raise RestoreError("the case has no model, and restore= names nothing")
+    held = _names_in(path)
+    if not held & set(case.restore):
+        names = sorted(n for n in held if not n.startswith("_"))
+        raise RestoreError(
+            "it holds %s, the case restores %s" % (", ".join(names[:8]), ", ".join(case.restore))
+        )
     status = tf.train.Checkpoint(**case.restore).restore(path)
     try:
         status.assert_existing_objects_matched()
     except AssertionError:
-        if not _names_in(path) & set(case.restore):
-            raise
         return [
             "some variables of the case are not in %s; they kept their built values" % _tail(path)
         ]
@@ -80,21 +115,19 @@ def _names_in(path: str) -> Set[str]:
     return {name.split("/")[0] for name, _ in tf.train.list_variables(path)}
 
 
-def _keras(case: Case, path: str) -> List[str]:
+def _keras(case: Case, path: str, step: int) -> List[str]:
     if case.model is None:
         raise RestoreError("a Keras weights file needs a case with model=")
     optimizer = getattr(case.model, "optimizer", None)
-    before = _iterations(optimizer)
     case.model.load_weights(path)
     others: Dict[str, Any] = {
         k: v for k, v in case.restore.items() if v is not case.model and v is not optimizer
     }
-    notes = []
     if any(optimizer_variables(v) for v in others.values() if hasattr(v, "apply_gradients")):
-        notes.append("optimizer slots outside the model are not in %s" % _tail(path))
-    elif optimizer is not None and _iterations(optimizer) == before == 0:
-        notes.append("%s holds no optimizer state; slots start at zero" % _tail(path))
-    return notes
+        return ["optimizer slots outside the model are not in %s" % _tail(path)]
+    if optimizer is not None and step > 0 and _iterations(optimizer) == 0:
+        return ["%s holds no optimizer state; slots start at zero" % _tail(path)]
+    return []
 
 
 def _iterations(optimizer: Any) -> int:

@@ -9,25 +9,48 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from .entry import Case
 from .restore import RestoreError, restore
-from .state import State
-from .stepper import EndOfData, Stepper
+from .state import SLOT, Snapshot, State, newborn
+from .stepper import EndOfData, Outcome, Stepper
 
 KEEP = 9
 """Snapshots kept while stepping: the failing step and eight before it, to start trials from."""
 MARGIN = 10
 """Steps past the logged failure that are tried before another start is."""
+MAX_LEAD = 200
+"""Steps that are run once more to reach the failure from an earlier start."""
+RISE = 2.0
+"""A loss this many times the lowest level of the search counts as rising already."""
 SNAPSHOT_BYTES = 2 << 30
+
+Moment = Tuple[int, Snapshot, Any]
+"""A step, the state before it, its batch."""
 
 
 class Failure:
     """The step that failed, with the states and batches round it."""
 
-    def __init__(self, step: int, before: Any, batch: Any, outcome: Any, symptom: str) -> None:
-        self.step, self.before, self.batch = step, before, batch
+    def __init__(self, moment: Moment, outcome: Outcome, symptom: str) -> None:
+        self.step, self.before, self.batch = moment
         self.outcome, self.symptom = outcome, symptom
-        self.healthy: Optional[Tuple[Any, Any]] = None
-        self.trial_start: Tuple[int, Any] = (step, before)
+        self.healthy: Optional[Tuple[Snapshot, Any]] = None
+        self.trial_start: Tuple[int, Snapshot] = (self.step, self.before)
         self.losses: List[float] = []
+
+
+class Course:
+    """Steps that were run one after the other: the last of them, every loss, how it ended."""
+
+    def __init__(self, first: int, entered: Snapshot, keep: int) -> None:
+        self.first, self.entered = first, entered
+        self.recent: Deque[Moment] = collections.deque(maxlen=keep)
+        self.losses: List[float] = []
+        self.outcome: Optional[Outcome] = None
+        self.symptom: Optional[str] = None
+
+    @property
+    def step(self) -> int:
+        """The last step that was run."""
+        return self.recent[-1][0]
 
 
 class Search:
@@ -39,6 +62,8 @@ class Search:
         What the parent asked.
     case, state, stepper : Case, State, Stepper
         What is run.
+    built : Snapshot
+        Values that the variables start from.
     deadline : float
         `time.monotonic()` at which to stop.
     notes : list of str
@@ -49,116 +74,159 @@ class Search:
 
     def __init__(
         self, request: Dict[str, Any], case: Case, state: State, stepper: Stepper,
-        deadline: float, notes: List[str], progress: Callable[[str], None],
+        built: Snapshot, deadline: float, notes: List[str], progress: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.request, self.case, self.state, self.stepper = request, case, state, stepper
-        self.deadline, self.notes, self.progress = deadline, notes, progress
-        self.built = state.snapshot()
+        self.built, self.deadline, self.notes, self.progress = built, deadline, notes, progress
         self.started_from: Optional[str] = None
 
     def starts(self) -> List[Dict[str, Any]]:
         """Where a replay can start: checkpoints, newest first, and the built state at step 0."""
-        starts = list(self.request["checkpoints"])[:3]
+        starts = list(self.request["checkpoints"])
         if not any(c["step"] == 0 for c in starts):
-            starts.append({"path": None, "step": 0, "format": None})
+            starts.append({"path": None, "name": None, "step": 0, "format": None})
         return starts
 
     def enter(self, start: Dict[str, Any]) -> bool:
         """Bring the state to a start; False when it cannot be restored."""
         self.state.load(self.built)
-        if start["path"] is None:
-            self.started_from = None
-            return True
-        try:
-            notes = restore(self.case, self.state, start["path"], start["format"])
-        except RestoreError as error:
-            self.notes.append(str(error))
-            return False
-        self.state.refresh()
-        for note in notes:
-            if note not in self.notes:
-                self.notes.append(note)
+        if start["path"] is not None:
+            try:
+                notes = restore(
+                    self.case, self.state, start["path"], start["format"], start["step"]
+                )
+            except RestoreError as error:
+                self._note(str(error))
+                return False
+            self.state.refresh()
+            for note in notes:
+                self._note(note)
         self.started_from = start["name"]
         return True
 
     def run(self) -> Optional[Failure]:
         """Step forward from each start until the failure is met."""
-        last = self.request["last_step"]
-        for start in self.starts():
-            if time.monotonic() > self.deadline or start["step"] > last:
-                continue
-            if not self.enter(start):
+        last = self.request["last_step"] + MARGIN
+        starts = [s for s in self.starts() if s["step"] <= last - MARGIN]
+        for index, start in enumerate(starts):
+            if time.monotonic() > self.deadline or not self.enter(start):
                 continue
             where = Path(start["path"]).name if start["path"] else "the built state"
-            self.progress("stepping from %s to step %d" % (where, last))
-            failure = self._forward(start["step"], last + MARGIN)
-            if failure is not None:
+            self.progress("stepping from %s to step %d" % (where, last - MARGIN))
+            course = self._forward(start["step"], last)
+            if course.symptom is None:
+                if course.recent:
+                    self._note(
+                        "steps %d to %d from %s stayed finite" % (course.first, course.step, where)
+                    )
+            elif self._plausible(course):
                 if start["path"] is None:
-                    self.notes.append("the replay started from the state that the case builds")
-                return failure
-            self.notes.append(
-                "steps %d to %d from %s stayed finite" % (start["step"], last + MARGIN, where)
-            )
+                    self._note("the replay started from the state that the case builds")
+                return self._failure(course, starts[index + 1 :])
         return None
 
-    def _forward(self, first: int, last: int) -> Optional[Failure]:
-        recent: Deque[Tuple[int, Any, Any]] = collections.deque(maxlen=self._keep())
-        limit = self.request["loss_limit"]
-        losses: List[float] = []
-        bad_before = self.state.bad()
-        if bad_before and first == 0:
-            self.notes.append(
-                "the state is bad before the first step: %s" % ", ".join(list(bad_before)[:3])
-            )
-        entered = self.state.snapshot()
+    def _plausible(self, course: Course) -> bool:
+        """Whether the run itself can have met this: it went through its clean steps."""
+        clean, step = self.request["clean_step"], course.step
+        if clean is None or step >= clean:
+            return True
+        assert course.outcome is not None
+        said = course.outcome.describe()
+        if course.symptom == "raised":
+            self._note("step %d, which the run went through, fails here: %s" % (step, said))
+            return False
+        self._note("step %d fails already, before the run shows it (step %d)" % (step, clean))
+        return True
+
+    # -- stepping
+    def _forward(self, first: int, last: int) -> Course:
+        after = self.state.snapshot()
+        course = Course(first, after, self._keep(after))
+        bad_before = self.state.bad(after)
+        if bad_before:
+            names = ", ".join(list(bad_before)[:3])
+            self._note("the state is bad before step %d: %s" % (first, names))
         for step in range(first, last + 1):
             if time.monotonic() > self.deadline:
-                self.notes.append("stopped at step %d: no time left" % step)
-                return None
+                self._note("stopped at step %d: no time left" % step)
+                break
             try:
                 batch = self.stepper.batch(step)
             except EndOfData as error:
-                self.notes.append("no batch for step %d (%s)" % (step, error))
-                return None
-            before = self.state.snapshot()
-            outcome = self.stepper.own(batch)
+                self._note("no batch for step %d (%s)" % (step, error))
+                break
+            before = after
+            course.recent.append((step, before, batch))
             if step == first:
-                self._adopt_new_variables(before)
-            self.stepper.judge(outcome, bad_before)
-            symptom = outcome.symptom
-            if (
-                symptom is None
-                and limit is not None
-                and outcome.loss is not None
-                and outcome.loss > limit
-            ):
-                symptom = "diverged"
-            recent.append((step, before, batch))
-            if symptom is not None:
-                return self._failure(recent, outcome, symptom, losses, (first, entered))
-            if outcome.loss is not None:
-                losses.append(outcome.loss)
-        return None
+                course.outcome = self._first(before, batch)
+                course.recent = collections.deque(course.recent, self._keep(before))
+            else:
+                course.outcome = self.stepper.own(batch)
+            after = self.state.snapshot()
+            self.stepper.judge(course.outcome, bad_before, after)
+            course.symptom = course.outcome.symptom_beyond(self.request["loss_limit"])
+            if course.symptom is not None:
+                break
+            if course.outcome.loss is not None:
+                course.losses.append(course.outcome.loss)
+        return course
 
-    def _adopt_new_variables(self, before: Dict[int, Any]) -> None:
-        """Take slots that the first step created into account, with the value they start from."""
-        known = {id(v.resource) for v in self.state.variables}
+    def _first(self, before: Snapshot, batch: Any) -> Outcome:
+        """Run a first step; variables that it creates start from the values they are born with."""
+        with newborn() as values:
+            outcome = self.stepper.own(batch)
         self.state.refresh()
         for variable in self.state.variables:
-            if id(variable.resource) not in known:
-                before[id(variable.resource)] = variable.read() * 0
-                self.built.setdefault(id(variable.resource), variable.read() * 0)
+            if variable.key not in before.values:
+                value = variable.read()
+                # those born in a graph are seen after their first update: slots start at zero
+                value = values.get(variable.key, value * 0 if variable.role == SLOT else value)
+                before.values[variable.key] = value
+                self.built.values.setdefault(variable.key, value)
+        return outcome
 
-    def _failure(self, recent: Deque[Tuple[int, Any, Any]], outcome: Any, symptom: str,
-                 losses: List[float], entered: Tuple[int, Any]) -> Failure:  # fmt: skip
-        step, before, batch = recent[-1]
-        failure = Failure(step, before, batch, outcome, symptom)
-        failure.losses = losses[-20:]
-        if len(recent) > 1:
-            failure.healthy = recent[-2][1:]
-        failure.trial_start = entered if symptom == "diverged" else recent[0][:2]
+    def _keep(self, snapshot: Snapshot) -> int:
+        """Snapshots that fit: fewer for large models."""
+        return max(2, min(KEEP, SNAPSHOT_BYTES // max(1, snapshot.size())))
+
+    # -- what surrounds the failure
+    def _failure(self, course: Course, earlier: List[Dict[str, Any]]) -> Failure:
+        assert course.outcome is not None and course.symptom is not None
+        failure = Failure(course.recent[-1], course.outcome, course.symptom)
+        failure.losses = course.losses
+        if course.step - course.first < KEEP - 1 and course.first > 0:
+            course = self._with_lead(course, earlier) or course
+            failure.losses = course.losses or failure.losses
+        if len(course.recent) > 1:
+            failure.healthy = course.recent[-2][1:]
+        rising = _rising(course.losses, len(course.recent) - 1)
+        failure.trial_start = course.recent[0][:2]
+        if course.symptom == "diverged" or (rising and failure.step - course.first <= MAX_LEAD):
+            failure.trial_start = (course.first, course.entered)
         return failure
 
-    def _keep(self) -> int:
-        """Snapshots that fit: fewer for large models."""
-        return max(2, min(KEEP, SNAPSHOT_BYTES // max(1, self.state.size())))
+    def _with_lead(self, course: Course, earlier: List[Dict[str, Any]]) -> Optional[Course]:
+        """Reach the same failure from an earlier start: remedies need steps before it."""
+        started_from, known = self.started_from, list(self.notes)
+        far_enough = [s for s in earlier if s["step"] <= course.step - KEEP + 1] or earlier[-1:]
+        for start in far_enough[:1]:
+            if course.step - start["step"] > MAX_LEAD or not self.enter(start):
+                break
+            self.progress("approaching step %d from step %d" % (course.step, start["step"]))
+            longer = self._forward(start["step"], course.step)
+            self.started_from, self.notes[:] = started_from, known
+            if longer.symptom == course.symptom and longer.step == course.step:
+                return longer
+        self.started_from, self.notes[:] = started_from, known
+        return None
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+
+def _rising(losses: List[float], kept: int) -> bool:
+    """Whether the loss was on its way up when the oldest state that is kept was taken."""
+    if kept <= 0 or len(losses) <= kept:
+        return False
+    return losses[-kept - 1] > RISE * abs(min(losses)) + 1e-12

@@ -10,13 +10,14 @@ import sys
 import time
 import traceback
 import warnings
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List
 
 from .channel import Channel
 from .entry import CaseError, brief, load_case
 
 if TYPE_CHECKING:
     from .search import Failure
+    from .trace import Trace
 
 
 def main() -> None:
@@ -25,15 +26,16 @@ def main() -> None:
     request = json.loads(sys.stdin.read())
     sys.stdin = io.StringIO()
     warnings.simplefilter("ignore")
+    session = Session(request, channel)
     try:
-        answer = Session(request, channel).run()
+        answer = session.run()
     except CaseError as error:
-        answer = {"status": "not_run", "reason": str(error)}
+        answer = {**session.answer, "status": "not_run", "reason": str(error)}
     except MemoryError:
-        answer = {"status": "crashed", "reason": "the replay ran out of memory"}
+        answer = session.broken("the replay ran out of memory")
     except Exception as error:
         traceback.print_exc()
-        answer = {"status": "crashed", "reason": "the replay failed: " + brief(error)}
+        answer = session.broken("the replay failed: " + brief(error))
     channel.answer(answer)
     # threads of the user's program must not keep the process alive
     sys.stderr.flush()
@@ -46,16 +48,16 @@ class Session:
     Parameters
     ----------
     request : dict
-        ``file``, ``function``, ``checkpoints`` (newest first: path, step, format),
-        ``observe_step``, ``last_step``, ``symptom``, ``loss_limit``, ``seconds``, ``device``.
+        ``file``, ``function``, ``checkpoints`` (newest first: path, name, step, format),
+        ``last_step``, ``clean_step``, ``observe_step``, ``symptom``, ``loss_limit``, ``seconds``,
+        ``device``.
     channel : Channel
         Where progress and answers go.
     """
 
     def __init__(self, request: Dict[str, Any], channel: Channel) -> None:
         self.request, self.channel = request, channel
-        self.begun = time.monotonic()
-        self.deadline = self.begun + float(request["seconds"])
+        self.deadline = time.monotonic() + float(request["seconds"])
         self.notes: List[str] = []
         self.answer: Dict[str, Any] = {"status": "crashed", "reason": "the replay did not finish"}
 
@@ -64,25 +66,26 @@ class Session:
         self.channel.progress("importing the program and TensorFlow")
         self.case = load_case(self.request["file"], self.request["function"])
         self._prepare()
-        symptom = self.request["symptom"]
-        failure = self.search.run() if symptom != "none" else None
+        failure = self.search.run() if self.request["symptom"] != "none" else None
         self.answer["started_from"] = self.search.started_from
         if failure is None:
             return self._not_reproduced()
         self.answer.update(
             status="reproduced", step=failure.step, symptom=failure.symptom, reason="",
-            attempts=self._attempts(failure),
+            attempts=[self._again(failure)],
         )  # fmt: skip
-        self.channel.partial(self.answer)
-        self._localise(failure)
-        self.channel.partial(self.answer)
-        with self._surviving("trials"):
-            self._trials(failure)
-        self.channel.partial(self.answer)
-        with self._surviving("check_numerics"):
-            self._check_numerics(failure)
+        for part in (self._localise, self._trials, self._check_numerics):
+            self.channel.partial(self.answer)
+            with self._surviving(part.__name__.strip("_")):
+                part(failure)
         self.answer["reason"] = "; ".join(self.notes)
         return self.answer
+
+    def broken(self, why: str) -> Dict[str, Any]:
+        """Return what is known although the rest failed."""
+        if self.answer["status"] != "reproduced":
+            return {**self.answer, "status": "crashed", "reason": why}
+        return {**self.answer, "reason": "; ".join([*self.notes, why])}
 
     # -- preparation
     def _prepare(self) -> None:
@@ -94,23 +97,22 @@ class Session:
         self._environment()
         self.state = State(self.case.restore)
         self.stepper = Stepper(self.case, self.state)
+        checkpoints = self.request["checkpoints"]
         try:
-            first = self.stepper.batch(self._first_wanted())
+            first = self.stepper.batch(int(checkpoints[0]["step"]) if checkpoints else 0)
         except EndOfData:
-            first = self.stepper.batch(0)
-        try:
-            build(self.case, first)
-        except Exception as error:
-            raise CaseError("the model cannot be built on its batch: %s" % brief(error)) from error
-        self.state.refresh()
+            try:
+                first = self.stepper.batch(0)
+            except EndOfData as error:
+                raise CaseError("the case has no batch for step 0: %s" % error) from error
+        built = self.state.snapshot()
+        # a model that cannot be built on its batch cannot be trained either: its step will tell
+        with self._surviving("building the model on the first batch"):
+            built = build(self.case, self.state, self.stepper, first)
         self.search = Search(
-            self.request, self.case, self.state, self.stepper, self.deadline, self.notes,
+            self.request, self.case, self.state, self.stepper, built, self.deadline, self.notes,
             self.channel.progress,
         )  # fmt: skip
-
-    def _first_wanted(self) -> int:
-        checkpoints = self.request["checkpoints"]
-        return int(checkpoints[0]["step"]) if checkpoints else 0
 
     def _environment(self) -> None:
         import keras
@@ -137,40 +139,33 @@ class Session:
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
         }  # fmt: skip
 
-    # -- what is done with it
-    def _attempts(self, failure: Failure) -> List[Dict[str, Any]]:
+    # -- what is done with a failure
+    def _again(self, failure: Failure) -> Dict[str, Any]:
         """Run the failing step again, in its own mode, and compare the states bit by bit."""
-        times, same, reference = 1, True, None
         self.channel.progress("reproducing step %d" % failure.step)
-        runs = 3 if failure.symptom != "diverged" else 1
-        for _ in range(runs - 1):
+        self.mode = self.stepper.mode
+        limit, loss = self.request["loss_limit"], failure.outcome.loss
+        said = failure.outcome.describe()
+        if failure.symptom == "diverged" and loss is not None:
+            said = "loss %.4g passed %.4g" % (loss, limit)
+        hits, afters = 1, []
+        for _ in range(2):
             self.state.load(failure.before)
             bad_before = self.state.bad()
-            outcome = self.stepper.judge(self.stepper.own(failure.batch), bad_before)
-            times += outcome.symptom is not None
-            after = self.state.snapshot()
-            if reference is not None:
-                same = same and _equal(reference, after)
-            reference = after
-        self.answer["determinism"] = (
-            "bitwise" if same and runs > 2 else "none" if runs > 2 else "tolerance"
-        )
-        self.mode = self.stepper.mode
-        outcome_text = failure.outcome.describe()
-        if failure.symptom == "diverged":
-            outcome_text = "loss %.4g passed %.4g" % (
-                failure.outcome.loss,
-                self.request["loss_limit"],
-            )
-        return [_attempt(self.mode, self.device, outcome_text, times, runs)]
+            outcome = self.stepper.own(failure.batch)
+            afters.append(self.state.snapshot())
+            self.stepper.judge(outcome, bad_before, afters[-1])
+            hits += outcome.symptom_beyond(limit) is not None
+        self.answer["determinism"] = afters[0].likeness(afters[1])
+        return _attempt(self.mode, self.device, said, hits, 3)
 
     def _localise(self, failure: Failure) -> None:
         from .localise import Localiser
 
-        localiser = Localiser(self.stepper, self.channel.progress)
-        found = localiser.run(failure.before, failure.step, failure.batch, failure.healthy)
+        self.channel.progress("tracing step %d op by op" % failure.step)
+        localiser = Localiser(self.stepper, failure.before, failure.batch, failure.healthy)
+        found = localiser.run(failure.outcome)
         trace, outcome = found.trace, found.eager_outcome
-        assert trace is not None and outcome is not None
         if self.mode != "eager" and failure.symptom != "diverged":
             hit = outcome.symptom is not None
             self.answer["attempts"].append(
@@ -180,13 +175,18 @@ class Session:
                 self.notes.append(
                     "op by op the step stays finite: only the %s mode fails" % self.mode
                 )
+            elif outcome.error is not None and failure.outcome.error is None:
+                self.notes.append("op by op the step %s" % outcome.describe())
+        if failure.symptom == "raised" and found.origin is None:
+            self.notes.append("step %d %s" % (failure.step, failure.outcome.describe()))
+        self.notes.extend(trace.troubles)
         self.answer.update(
             origin=found.origin, other_origins=found.others, benign=found.benign,
             chain=found.chain, samples=found.rows, unreplayable_ops=sorted(trace.random_ops),
         )  # fmt: skip
         self._observe(failure, trace)
 
-    def _observe(self, failure: Failure, trace: Any) -> None:
+    def _observe(self, failure: Failure, trace: Trace) -> None:
         from . import observe
 
         with self._surviving("observation"):
@@ -243,37 +243,30 @@ class Session:
         self.answer["started_from"] = self.search.started_from
         with self._surviving("observation"):
             self._observe_only(step)
-        what = (
-            "the failure was not met"
-            if wanted
-            else "no failure to reproduce; one step was observed"
-        )
-        hint = (
-            "candidates: another data order, state that the checkpoint does not hold (random "
-            "seeds, slots), another device or compiled fusion"
-        )
-        reasons = [what, *self.notes, *([hint] if wanted else [])]
+        if wanted:
+            reasons = [
+                "the failure was not met",
+                *self.notes,
+                "candidates: another data order, state that the checkpoint does not hold (random "
+                "seeds, slots), another device or compiled fusion",
+            ]
+        else:
+            reasons = ["no failure to reproduce; one step was observed", *self.notes]
         self.answer.update(status="not_reproduced", step=step, reason="; ".join(reasons))
         return self.answer
 
     def _observe_only(self, step: int) -> None:
-        from .listening import listening
-        from .localise import batch_rows
+        from .localise import Localiser
         from .search import Failure
-        from .trace import Trace
 
         batch = self.stepper.batch(step)
-        self.mode = self.stepper.mode
         before = self.state.snapshot()
         self.channel.progress("observing step %d" % step)
-        trace = Trace(self.state, batch_rows(batch))
-        with listening(trace):
-            outcome = self.stepper.eager(batch)
-        failure = Failure(step, before, batch, outcome, "none")
-        self._observe(failure, trace)
+        trace, outcome = Localiser(self.stepper, before, batch, None).trace(before, batch)
+        self._observe(Failure((step, before, batch), outcome, "none"), trace)
 
     @contextlib.contextmanager
-    def _surviving(self, what: str) -> Any:
+    def _surviving(self, what: str) -> Iterator[None]:
         """Name a part that fails in the report; the rest of the answer stands."""
         try:
             yield
@@ -287,8 +280,3 @@ def _attempt(mode: str, device: str, outcome: str, hits: int, runs: int) -> Dict
         "mode": mode, "device": device, "seed": None, "outcome": outcome,
         "times_reproduced": hits, "times_run": runs,
     }  # fmt: skip
-
-
-def _equal(one: Dict[int, Any], two: Dict[int, Any]) -> bool:
-    """Whether two snapshots are equal bit by bit (NaN included)."""
-    return all(key in two and value.tobytes() == two[key].tobytes() for key, value in one.items())

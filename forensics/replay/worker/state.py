@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
-from typing import Any, Dict, List, Optional, Tuple
+import random
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+import numpy as np
 
 from . import arrays
 
@@ -13,18 +17,44 @@ WEIGHT, SLOT, METRIC = "weight", "slot", "metric"
 class Variable:
     """One resource variable with the name and role that the user knows it by."""
 
-    __slots__ = ("name", "resource", "role")
+    __slots__ = ("key", "name", "resource", "role")
 
     def __init__(self, resource: Any, name: str, role: str) -> None:
         self.resource, self.name, self.role = resource, name, role
+        self.key: int = resource.handle._id
 
     def read(self) -> Any:
         """Copy of the value, shape as stored."""
         return self.resource.numpy()
 
 
-Snapshot = Dict[int, Any]
-"""Values by `id` of the resource."""
+class Snapshot:
+    """Values of all variables and the states of the global generators of Python and NumPy.
+
+    `values` is keyed by the number of the variable's handle: it is never used twice, unlike
+    Python's `id()`.
+    """
+
+    __slots__ = ("generators", "values")
+
+    def __init__(self, values: Dict[int, Any]) -> None:
+        self.values = values
+        self.generators = (random.getstate(), np.random.get_state())
+
+    def size(self) -> int:
+        """Count the bytes of the values."""
+        return sum(int(v.nbytes) for v in self.values.values())
+
+    def likeness(self, other: Snapshot) -> str:
+        """Compare: ``bitwise`` (NaN included), within ``tolerance`` (1e-5 relative) or ``none``."""
+        if self.values.keys() != other.values.keys():
+            return "none"
+        pairs = [(value, other.values[key]) for key, value in self.values.items()]
+        if all(one.tobytes() == two.tobytes() for one, two in pairs):
+            return "bitwise"
+        with np.errstate(all="ignore"):
+            near = all(_near(arrays.widen(one), arrays.widen(two)) for one, two in pairs)
+        return "tolerance" if near else "none"
 
 
 class State:
@@ -45,8 +75,8 @@ class State:
         import keras
         from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
-        paths: Dict[int, str] = {}
-        roles: Dict[int, str] = {}
+        paths: Dict[Optional[int], str] = {}
+        roles: Dict[Optional[int], str] = {}
         found = _living(
             {
                 "resource": (BaseResourceVariable,),
@@ -55,56 +85,82 @@ class State:
                 "keras": (keras.Variable,) if hasattr(keras, "Variable") else (),
             }
         )
-        resources = list({v.handle._id: v for v in found["resource"] if _is_eager(v)}.values())
-        optimizers = found["optimizer"]
+        resources = list({v.handle._id: v for v in found["resource"] if _holds_value(v)}.values())
         for metric in found["metric"]:
             for variable in metric.variables:
                 roles[_key(variable)] = METRIC
         for variable in found["keras"]:
             paths[_key(variable)] = variable.path
-        for optimizer in optimizers:
+        for optimizer in found["optimizer"]:
             for variable in optimizer_variables(optimizer):
                 roles.setdefault(_key(variable), SLOT)
                 paths.setdefault(_key(variable), getattr(variable, "path", None) or variable.name)
         for name, thing in self._restore.items():
             if hasattr(thing, "handle"):
-                paths.setdefault(id(thing), getattr(thing, "name", name).split(":")[0] or name)
-        self.optimizers = [o for o in optimizers if optimizer_variables(o)]
+                paths.setdefault(_key(thing), getattr(thing, "name", name).split(":")[0] or name)
+        self.optimizers = [o for o in found["optimizer"] if optimizer_variables(o)]
         self.variables = [
-            Variable(r, paths.get(id(r), r.name.split(":")[0]), roles.get(id(r), WEIGHT))
+            Variable(
+                r,
+                paths.get(_key(r), r.name.split(":")[0]),
+                roles.get(_key(r), WEIGHT),
+            )
             for r in resources
         ]
-        self.by_handle = {v.resource.handle._id: v for v in self.variables}
+        self.by_handle = {v.key: v for v in self.variables}
 
     def snapshot(self) -> Snapshot:
         """Copy every value."""
-        return {id(v.resource): v.read() for v in self.variables}
+        return Snapshot({v.key: v.read() for v in self.variables})
 
     def load(self, snapshot: Snapshot) -> None:
         """Put every value back."""
         for variable in self.variables:
-            value = snapshot.get(id(variable.resource))
+            value = snapshot.values.get(variable.key)
             if value is not None:
                 variable.resource.assign(value)
+        random.setstate(snapshot.generators[0])
+        np.random.set_state(snapshot.generators[1])
 
-    def bad(self) -> Dict[str, int]:
-        """Badness by variable that holds a non-finite value; metrics are no state of training."""
+    def bad(self, snapshot: Optional[Snapshot] = None) -> Dict[str, int]:
+        """Badness by variable that holds a non-finite value, now or in a snapshot.
+
+        Metrics are left out: they are no state of training.
+        """
         found: Dict[str, int] = {}
         for variable in self.variables:
             if variable.role == METRIC or not variable.resource.dtype.is_floating:
                 continue
-            bits = arrays.badness(variable.read())
+            value = variable.read() if snapshot is None else snapshot.values.get(variable.key)
+            bits = arrays.badness(value) if value is not None else 0
             if bits:
-                found[variable.name] = bits
+                found[variable.name] = found.get(variable.name, 0) | bits
         return found
 
-    def size(self) -> int:
-        """Bytes of one snapshot."""
-        return sum(int(v.read().nbytes) for v in self.variables)
 
-    def named(self, name: str) -> Optional[Variable]:
-        """Find the variable of that name, if there is one."""
-        return next((v for v in self.variables if v.name == name), None)
+def _near(one: Any, two: Any) -> bool:
+    if one.dtype.kind not in "fc":
+        return bool((one == two).all())
+    return bool(np.allclose(one, two, rtol=1e-5, atol=1e-8, equal_nan=True))
+
+
+@contextlib.contextmanager
+def newborn() -> Iterator[Dict[int, Any]]:
+    """Collect the initial values of the variables that are created eagerly within the block."""
+    import tensorflow as tf
+
+    values: Dict[int, Any] = {}
+
+    def creator(following: Any, **arguments: Any) -> Any:
+        variable = following(**arguments)
+        # one that is created while a function is traced has no value yet
+        with contextlib.suppress(Exception):
+            if _is_eager(variable):
+                values[variable.handle._id] = variable.numpy()
+        return variable
+
+    with tf.variable_creator_scope(creator):
+        yield values
 
 
 def optimizer_variables(optimizer: Any) -> List[Any]:
@@ -113,9 +169,11 @@ def optimizer_variables(optimizer: Any) -> List[Any]:
     return list(variables() if callable(variables) else variables)
 
 
-def _key(variable: Any) -> int:
-    """`id` of the resource behind a Keras variable (or of the resource itself)."""
-    return id(getattr(variable, "_value", variable))
+def _key(variable: Any) -> Optional[int]:
+    """Find the number of the handle behind a Keras variable (or of the resource itself)."""
+    handle = getattr(getattr(variable, "_value", variable), "handle", None)
+    number = getattr(handle, "_id", None)
+    return number if isinstance(number, int) else None
 
 
 def _is_eager(resource: Any) -> bool:
@@ -123,6 +181,13 @@ def _is_eager(resource: Any) -> bool:
     from tensorflow.python.framework.ops import EagerTensor
 
     return isinstance(getattr(resource, "_handle", None), EagerTensor)
+
+
+def _holds_value(resource: Any) -> bool:
+    """Whether it is a variable that can be read, and not merely the result of an assignment."""
+    if type(resource).__name__ == "_UnreadVariable" or not _is_eager(resource):
+        return False
+    return bool(resource.is_initialized())
 
 
 def _living(wanted: Dict[str, Tuple[type, ...]]) -> Dict[str, List[Any]]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from collections import OrderedDict
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import numpy as np
 
 from . import arrays
 from .entry import Case, brief
-from .state import State
+from .state import Snapshot, State
+
+CACHED_BATCHES, CACHED_BYTES = 64, 1 << 30
 
 
 class EndOfData(Exception):
@@ -37,6 +40,12 @@ class Outcome:
             return "loss"
         return "state" if self.bad_state else None
 
+    def symptom_beyond(self, limit: Optional[float]) -> Optional[str]:
+        """Like `symptom`, and ``diverged`` for a finite loss above `limit`."""
+        if self.symptom is None and limit is not None and self.loss is not None:
+            return "diverged" if self.loss > limit else None
+        return self.symptom
+
     def describe(self) -> str:
         """Say it in a short phrase, for the attempts table."""
         if self.error is not None:
@@ -57,9 +66,11 @@ class Stepper:
 
     def __init__(self, case: Case, state: State) -> None:
         self.case, self.state = case, state
-        self._cache: Dict[int, Any] = {}
+        self._cache: OrderedDict[int, Any] = OrderedDict()
+        self._sizes: Dict[int, int] = {}
         self._elements: Optional[Iterator[Any]] = None
         self._next = 0
+        self._length: Optional[int] = None
 
     # -- batches
     def batch(self, step: int) -> Any:
@@ -71,47 +82,62 @@ class Stepper:
             When the case has none.
         """
         if step not in self._cache:
-            if len(self._cache) > 64:
-                self._cache.clear()
-            self._cache[step] = self._fetch(step)
+            found = self._fetch(step)
+            self._cache[step] = found if self.case.step is not None else packed(found)
+            self._sizes[step] = sum(a.nbytes for _, a in arrays.leaves(found))
+            while len(self._cache) > 2 and self._too_much():
+                del self._sizes[self._cache.popitem(last=False)[0]]
         return self._cache[step]
 
+    def _too_much(self) -> bool:
+        return len(self._cache) > CACHED_BATCHES or sum(self._sizes.values()) > CACHED_BYTES
+
     def _fetch(self, step: int) -> Any:
-        if self.case.batch is not None:
-            try:
-                found = self.case.batch(step)
-            except (IndexError, StopIteration, KeyError) as error:
-                raise EndOfData(brief(error)) from error
-            if found is None:
-                raise EndOfData("batch(%d) is None" % step)
-            return found
-        if self._elements is None or step < self._next:
+        try:
+            found = self._element(step) if self.case.batch is None else self.case.batch(step)
+        except EndOfData:
+            raise
+        except (Exception, SystemExit) as error:
+            raise EndOfData("fetching it raised " + brief(error)) from error
+        if found is None:
+            raise EndOfData("batch(%d) is None" % step)
+        return found
+
+    def _element(self, step: int) -> Any:
+        """Element of the dataset, gone over again when it ends, as `fit` does."""
+        wanted = step if self._length is None else step % self._length
+        if self._elements is None or wanted < self._next:
             self._elements, self._next = iter(self.case.dataset), 0
         for element in self._elements:
             self._next += 1
-            if self._next == step + 1:
+            if self._next == wanted + 1:
                 return element
-        self._elements = None
-        raise EndOfData("the dataset has no element %d" % step)
+        if self._length is not None or self._next == 0:
+            raise EndOfData("the dataset has no element %d" % wanted)
+        self._length, self._elements = self._next, None
+        return self._element(step)
 
     # -- steps
     def own(self, batch: Any) -> Outcome:
         """Run a step as the run did: compiled function, graph or jit."""
         if self.case.step is not None:
             return self._guarded(lambda: self.case.step(batch))
-        x, y, weight = unpack(batch)
-        return self._guarded(
-            lambda: self.case.model.train_on_batch(x, y, sample_weight=weight, return_dict=True)
-        )
+        return self._guarded(lambda: self._compiled_step(batch))
 
-    def eager(self, batch: Any, tensors: bool = True) -> Outcome:
-        """Run a step op by op.
+    def _compiled_step(self, batch: Any) -> Any:
+        """Call the train function as `fit` does.
 
-        Numpy arguments become tensors first: numpy ops vanish from a trace.
+        `train_on_batch` would hand (x, y, None) to a `train_step` that unpacks two values.
         """
+        model = self.case.model
+        model.make_train_function()
+        model.reset_metrics()
+        return model.train_function(iter([to_tensors(batch)]))
+
+    def eager(self, data: Any) -> Outcome:
+        """Run a step op by op; a trace wants tensors, because numpy ops vanish from it."""
         import tensorflow as tf
 
-        data = to_tensors(batch) if tensors else batch
         with eagerly(tf):
             if self.case.step is not None:
                 return self._guarded(lambda: self.case.step(data))
@@ -120,12 +146,12 @@ class Stepper:
     def _model_step(self, data: Any) -> Any:
         model = self.case.model
         model.reset_metrics()
-        return model.train_step(unpack(data))
+        return model.train_step(data)
 
     def _guarded(self, call: Callable[[], Any]) -> Outcome:
         try:
             value = call()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return Outcome(None, 0, error)
         loss = loss_of(value)
         if loss is None:
@@ -134,9 +160,11 @@ class Stepper:
         wide = arrays.widen(loss).astype(np.float64)
         return Outcome(float(wide.mean()) if wide.size else None, bits, None)
 
-    def judge(self, outcome: Outcome, already_bad: Any = ()) -> Outcome:
-        """Add the variables that are bad now and were not before."""
-        outcome.bad_state = [n for n in self.state.bad() if n not in already_bad]
+    def judge(
+        self, outcome: Outcome, already_bad: Any = (), after: Optional[Snapshot] = None
+    ) -> Outcome:
+        """Add the variables that are bad now (or in `after`) and were not before."""
+        outcome.bad_state = [n for n in self.state.bad(after) if n not in already_bad]
         return outcome
 
     @property
@@ -150,7 +178,11 @@ class Stepper:
         return "jit" if getattr(model, "jit_compile", False) is True else "graph"
 
     def retrace(self) -> None:
-        """Forget every compiled trace, so that a changed setting takes effect in graph mode too."""
+        """Forget every compiled trace, so that a changed setting takes effect in graph mode too.
+
+        Functions with an input signature and bound methods have one cache like all others; only a
+        concrete function that the program keeps itself stays as it is.
+        """
         for function in tf_functions():
             with contextlib.suppress(Exception):
                 function._function_cache.clear()
@@ -187,25 +219,35 @@ def _file_of(function: Any) -> str:
     return code.co_filename if code is not None else "<unknown>"
 
 
-def unpack(batch: Any) -> Tuple[Any, Any, Any]:
-    """(x, y, sample_weight) of a batch for a compiled model."""
-    if not isinstance(batch, (tuple, list)):
-        return batch, None, None
-    parts = tuple(batch)
-    return (*parts, None, None, None)[:3]
+def packed(batch: Any) -> Any:
+    """Shape a batch for a compiled model as `fit` does with arrays.
+
+    x, (x, y) or (x, y, sample_weight), and double precision, NumPy's default, as Keras's own.
+    """
+    import keras
+
+    def convert(part: Any) -> Any:
+        if isinstance(part, np.ndarray) and part.dtype == np.float64:
+            return part.astype(keras.config.floatx())
+        return part
+
+    if isinstance(batch, (tuple, list)):
+        batch = tuple(batch)
+        while len(batch) > 1 and batch[-1] is None:
+            batch = batch[:-1]
+    return arrays.mapped(batch, convert)
 
 
 def to_tensors(value: Any) -> Any:
     """Nested batch with numpy leaves as tensors; what cannot be converted stays."""
     import tensorflow as tf
 
-    if isinstance(value, dict):
-        return {k: to_tensors(v) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return type(value)(to_tensors(v) for v in value) if type(value) in (tuple, list) else value
-    if isinstance(value, (np.ndarray, np.generic)) and value.dtype != object:
-        return tf.convert_to_tensor(value)
-    return value
+    def convert(part: Any) -> Any:
+        if isinstance(part, (np.ndarray, np.generic)) and part.dtype != object:
+            return tf.convert_to_tensor(part)
+        return part
+
+    return arrays.mapped(value, convert)
 
 
 def loss_of(value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 import numpy as np
 
 from . import arrays, frames
+from .entry import brief
 from .state import METRIC, State
 
 NONE: FrozenSet[int] = frozenset()
@@ -85,6 +86,7 @@ class Trace:
         self.records: Dict[int, OpRecord] = {}
         self.harms: List[Harm] = []
         self.random_ops: Dict[str, int] = {}
+        self.troubles: List[str] = []
         self.count = 0
         self.patched = 0
         self.activations: Dict[str, Any] = {}
@@ -115,9 +117,14 @@ class Trace:
         if graph is not None or self._busy:
             return
         self._busy = True
+        name = op_type.decode() if isinstance(op_type, bytes) else str(op_type)
         try:
-            name = op_type.decode() if isinstance(op_type, bytes) else str(op_type)
             self._op(name, inputs, outputs)
+        except Exception as error:
+            # an error of the instrument must not look like one of the step
+            trouble = "the trace could not look at %s: %s" % (name, brief(error))
+            if trouble not in self.troubles:
+                self.troubles.append(trouble)
         finally:
             self._busy = False
 
@@ -302,6 +309,10 @@ class Trace:
             sources = self._sources.get(ident, NONE) if ident is not None else NONE
             if sources:
                 self.harms.append(Harm(what, sources, self._maker.get(ident, -1)))  # type: ignore[arg-type]
+
+    def reached(self) -> FrozenSet[int]:
+        """Birth places of every bad value that reached something training keeps."""
+        return frozenset(source for harm in self.harms for source in harm.sources)
 
     def seed(self, tensors: Any, source: int) -> None:
         """Mark tensors as bad from the start (inputs, state), so that they are followed as well."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -13,16 +13,21 @@ from .state import Snapshot
 from .stepper import EndOfData, Stepper
 
 HORIZON = 50
-"""Steps after the failing one that a fix has to survive."""
+"""Steps that a fix has to survive, unless the data ends before."""
 CLIP = 1.0
-_RATE = "_get_current_learning_rate"
+TOLERANCE = 0.1
+"""A loss this much (relative) above the healthy level is not back at it."""
+WINDOW = 80
+"""Losses before the failure that tell what its healthy level was."""
+
+Change = Tuple[str, str, Optional[Callable[[], Any]]]
+"""A remedy's slug, what is changed, and a context in which it is; None: it cannot be."""
 
 
-class Course:
+class Tried:
     """How a run of steps went: first failing step (None: it survived) and the losses on the way."""
 
-    def __init__(self, start: int) -> None:
-        self.start = start
+    def __init__(self) -> None:
         self.failed_at: Optional[int] = None
         self.losses: List[float] = []
         self.cut = False
@@ -40,7 +45,7 @@ class Trials:
     ----------
     stepper : Stepper
         Runs steps in the run's own mode.
-    start, snapshot : int, dict
+    start, snapshot : int, Snapshot
         Step and state to start from.
     failing_step : int
         Where the baseline fails.
@@ -48,104 +53,118 @@ class Trials:
         Loss above which a step counts as diverged.
     deadline : float
         `time.monotonic()` at which to stop trying.
+    losses : list of float
+        Losses of the steps before the failure, in order.
     """
 
     def __init__(
         self, stepper: Stepper, start: int, snapshot: Snapshot, failing_step: int,
-        limit: Optional[float], deadline: float, healthy_losses: List[float],
+        limit: Optional[float], deadline: float, losses: List[float],
     ) -> None:  # fmt: skip
         self.stepper, self.start, self.snapshot = stepper, start, snapshot
         self.failing_step, self.limit, self.deadline = failing_step, limit, deadline
-        self.healthy_losses = [x for x in healthy_losses if math.isfinite(x)]
+        self.healthy, self.falling = healthy_level(losses)
 
     def run(self) -> List[Dict[str, Any]]:
         """Every trial as the report's object; an empty list when the baseline does not fail."""
-        baseline = self._course()
+        baseline = self._try()
         if baseline.failed_at is None:
             return []
-        described = "fails at step %d" % baseline.failed_at
-        trials = []
-        for remedy, change, applied in self._changes():
-            if applied is None:
-                trials.append(_row(remedy, change, "not_applicable", described, None, None, None))
-                continue
-            if time.monotonic() > self.deadline:
-                trials.append(
-                    _row(
-                        remedy,
-                        change + " (no time left)",
-                        "not_applicable",
-                        described,
-                        None,
-                        None,
-                        None,
-                    )
-                )
-                continue
-            with applied():
-                self.stepper.retrace()
-                course = self._course()
-            trials.append(self._verdict(remedy, change, described, baseline, course))
+        described = "fails at step %d when run from step %d" % (baseline.failed_at, self.start)
+        rows = [self._trial(change, baseline.failed_at, described) for change in self._changes()]
         self.stepper.retrace()
         self.stepper.state.load(self.snapshot)
-        return trials
+        return rows
 
-    def _course(self) -> Course:
-        course = Course(self.start)
+    def _trial(self, change: Change, baseline_failed_at: int, described: str) -> Dict[str, Any]:
+        remedy, what, changed = change
+        if changed is None:
+            return _row(remedy, what, "not_applicable", described)
+        if time.monotonic() > self.deadline:
+            return _row(remedy, what + " (no time left)", "not_applicable", described)
+        with changed() as used:
+            self.stepper.retrace()
+            tried = self._try()
+        if not used:
+            what += " (the step does not use it)"
+            return _row(remedy, what, "not_applicable", described)
+        status, why = self._verdict(tried, baseline_failed_at)
+        row = _row(remedy, what + why, status, described)
+        row.update(
+            steps_survived=tried.survived,
+            steps_tried=tried.survived + (tried.failed_at is not None),
+            loss_before=self.healthy,
+            loss_after=_level(tried.losses[-10:]),
+        )
+        return row
+
+    def _try(self) -> Tried:
+        tried = Tried()
         self.stepper.state.load(self.snapshot)
-        bad_before = self.stepper.state.bad()
-        for step in range(self.start, self.failing_step + HORIZON + 1):
+        bad_before = self.stepper.state.bad(self.snapshot)
+        last = max(self.failing_step + HORIZON, self.start + HORIZON)
+        for step in range(self.start, last + 1):
             if time.monotonic() > self.deadline:
-                course.cut = True
+                tried.cut = True
                 break
             try:
                 batch = self.stepper.batch(step)
             except EndOfData:
                 break
             outcome = self.stepper.judge(self.stepper.own(batch), bad_before)
-            over = self.limit is not None and outcome.loss is not None and outcome.loss > self.limit
-            if outcome.symptom is not None or over:
-                course.failed_at = step
+            if outcome.symptom_beyond(self.limit) is not None:
+                tried.failed_at = step
                 break
-            course.losses.append(outcome.loss if outcome.loss is not None else math.nan)
-        return course
+            tried.losses.append(outcome.loss if outcome.loss is not None else math.nan)
+        return tried
 
-    def _verdict(
-        self, remedy: str, change: str, described: str, baseline: Course, course: Course
-    ) -> Dict[str, Any]:
-        """Judge a course: `fixed` only if finite and the loss falls as in the healthy part."""
-        before = _level(self.healthy_losses or course.losses[:5])
-        after = _level(course.losses[-10:])
-        if course.failed_at is not None:
-            assert baseline.failed_at is not None
-            status = "delayed" if course.failed_at > baseline.failed_at else "still_fails"
-        elif course.cut and course.survived <= self.failing_step - self.start:
-            status, change = "not_applicable", change + " (no time left)"
-        elif before is not None and after is not None and after > before + 0.1 * abs(before):
-            status, change = "still_fails", change + " (finite, but the loss no longer falls)"
-        else:
-            status = "fixed"
-        return _row(remedy, change, status, described, course, before, after)
+    def _verdict(self, tried: Tried, baseline_failed_at: int) -> Tuple[str, str]:
+        """Judge: `fixed` only if finite to the end and the loss is back on its healthy way."""
+        if tried.failed_at is not None:
+            return "delayed" if tried.failed_at > baseline_failed_at else "still_fails", ""
+        if tried.cut:
+            return "not_applicable", " (no time left)"
+        after = _level(tried.losses[-10:])
+        if after is None or self.healthy is None:
+            return "fixed", ""
+        if after > self.healthy + TOLERANCE * abs(self.healthy):
+            return "still_fails", " (finite, but the loss does not come back to its level)"
+        begun = _level(tried.losses[:10])
+        if self.falling and begun is not None and len(tried.losses) >= 20 and after >= begun:
+            return "still_fails", " (finite, but the loss no longer falls)"
+        return "fixed", ""
 
     # -- the changes
-    def _changes(self) -> List[Any]:
+    def _changes(self) -> List[Change]:
         optimizers = [o for o in self.stepper.state.optimizers if not hasattr(o, "inner_optimizer")]
-        rate = [o for o in optimizers if _has_rate(o)]
+        known = [o for o in optimizers if hasattr(o, _UPDATE) and hasattr(o, _CLIPPING)]
         return [
             ("clip_global_norm", "global gradient norm clipped to %g" % CLIP,
-             (lambda: _clipped(optimizers)) if optimizers else None),
+             (lambda: _clipped(known)) if known else None),
             ("learning_rate_div_10", "learning rate divided by 10",
-             (lambda: _slower(rate, 10.0)) if rate else None),
+             (lambda: _slower(known, 10.0)) if known else None),
         ]  # fmt: skip
 
 
-def _row(remedy: str, change: str, status: str, baseline: str, course: Optional[Course],
-         before: Optional[float], after: Optional[float]) -> Dict[str, Any]:  # fmt: skip
+def healthy_level(losses: List[float]) -> Tuple[Optional[float], bool]:
+    """Level of the loss before it went wrong, and whether it was falling there.
+
+    The lowest of the medians of four windows: the last windows may hold the way up to the failure.
+    """
+    recent = [x for x in losses[-WINDOW:] if math.isfinite(x)]
+    if not recent:
+        return None, False
+    parts = [float(np.median(p)) for p in np.array_split(recent, min(4, len(recent)))]
+    lowest = int(np.argmin(parts))
+    noise = float(np.median(np.abs(np.diff(recent)))) if len(recent) > 1 else 0.0
+    return parts[lowest], lowest > 0 and parts[0] - parts[lowest] > noise
+
+
+def _row(remedy: str, change: str, status: str, baseline: str) -> Dict[str, Any]:
     return {
         "remedy": remedy, "change": change, "status": status, "baseline": baseline,
-        "steps_survived": course.survived if course else None,
-        "steps_tried": course.survived + (course.failed_at is not None) if course else None,
-        "loss_before": before, "loss_after": after, "rows_dropped": 0,
+        "steps_survived": None, "steps_tried": None, "loss_before": None, "loss_after": None,
+        "rows_dropped": 0,
     }  # fmt: skip
 
 
@@ -154,18 +173,27 @@ def _level(losses: List[float]) -> Optional[float]:
     return float(np.median(finite)) if finite else None
 
 
-def _has_rate(optimizer: Any) -> bool:
-    return hasattr(optimizer, "_learning_rate")
+_UPDATE, _CLIPPING = "_backend_update_step", "_clip_gradients"
 
 
 @contextlib.contextmanager
-def _clipped(optimizers: List[Any]) -> Iterator[None]:
+def _clipped(optimizers: List[Any]) -> Iterator[List[bool]]:
+    """Clip in place of what the optimizers do; yields a list that fills when a step clips."""
     saved = [(o, o.clipnorm, o.global_clipnorm, o.clipvalue) for o in optimizers]
+
+    def wrap(method: Callable[..., Any], used: List[bool]) -> Callable[..., Any]:
+        def clip(self: Any, *args: Any, **kwargs: Any) -> Any:
+            used.append(True)
+            return method(self, *args, **kwargs)
+
+        return clip
+
     try:
         for optimizer in optimizers:
             optimizer.clipnorm, optimizer.clipvalue = None, None
             optimizer.global_clipnorm = CLIP
-        yield
+        with _replaced(optimizers, _CLIPPING, wrap) as used:
+            yield used
     finally:
         for optimizer, clipnorm, global_clipnorm, clipvalue in saved:
             optimizer.clipnorm, optimizer.global_clipnorm = clipnorm, global_clipnorm
@@ -173,24 +201,39 @@ def _clipped(optimizers: List[Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _slower(optimizers: List[Any], factor: float) -> Iterator[None]:
-    """Divide the rate where it is used, so that variables and schedules are treated alike."""
-    kinds = {type(o) for o in optimizers}
-    originals: Dict[type, Any] = {}
+def _slower(optimizers: List[Any], factor: float) -> Iterator[List[bool]]:
+    """Divide the rate where it is used: variables and schedules alike, nothing is assigned."""
+    inside = [False]
 
-    def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
-        def current(self: Any) -> Any:
-            return method(self) / factor
+    def wrap(method: Callable[..., Any], used: List[bool]) -> Callable[..., Any]:
+        def update(self: Any, grads: Any, variables: Any, learning_rate: Any) -> Any:
+            used.append(True)
+            # an override calls the method that it overrides: divide once
+            rate = learning_rate if inside[0] else learning_rate / factor
+            outer, inside[0] = inside[0], True
+            try:
+                return method(self, grads, variables, rate)
+            finally:
+                inside[0] = outer
 
-        return current
+        return update
 
-    for kind in kinds:
-        owner = next(k for k in kind.__mro__ if _RATE in vars(k))
-        if owner not in originals:
-            originals[owner] = vars(owner)[_RATE]
-            setattr(owner, _RATE, wrap(originals[owner]))
+    with _replaced(optimizers, _UPDATE, wrap) as used:
+        yield used
+
+
+@contextlib.contextmanager
+def _replaced(optimizers: List[Any], name: str, wrap: Callable[..., Any]) -> Iterator[List[bool]]:
+    """Wrap a method of the optimizers' classes within the block."""
+    owners = {
+        next(k for k in type(optimizer).__mro__ if name in vars(k)) for optimizer in optimizers
+    }
+    originals = [(owner, vars(owner)[name]) for owner in owners]
+    used: List[bool] = []
     try:
-        yield
+        for owner, method in originals:
+            setattr(owner, name, wrap(method, used))
+        yield used
     finally:
-        for owner, method in originals.items():
-            setattr(owner, _RATE, method)
+        for owner, method in originals:
+            setattr(owner, name, method)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from forensics.detectors.base import Example, not_observed
+from forensics.detectors.data_scale import is_target
 from forensics.detectors.scenes import origin, part, replayed, tensor
+from forensics.detectors.settings import Settings
 from forensics.domain.evidence import OpEvidence
 from forensics.domain.findings import Finding, NotChecked, Severity
 from forensics.domain.quantity import StepAxis
-from forensics.domain.replay import Origin
+from forensics.domain.replay import Attempt, Origin, Phase, ReplayResult
 from forensics.domain.run import TensorKind
 from forensics.domain.scene import Scene
 
@@ -34,7 +36,8 @@ class LabelOutOfRange:
     **Why it is bad.** The same labels raise an error on the CPU, give a NaN loss on a GPU or under
     XLA, and read a foreign row of a table elsewhere: the run is wrong even where it does not stop.
 
-    **What it says.** An error when the replayed step raised the message of such a label, when the
+    **What it says.** An error when the replayed step raised the message of such a label in any
+    mode, when an integer target of a sparse cross-entropy is not among the output units, when the
     fused sparse cross-entropy made NaN out of finite logits, or when an op of the loss left its
     domain on values that are the batch's own targets.
 
@@ -64,8 +67,10 @@ class LabelOutOfRange:
             yield not_observed(self.code, scene, "the labels were not looked at")
             return
         found = replay.origin
-        reason = self._reason(found, scene) if found is not None else None
-        if found is None or reason is None:
+        reason = _told(replay) or _class_index(scene)
+        if reason is None and found is not None:
+            reason = self._reason(found, scene)
+        if reason is None:
             return
         step = replay.step if replay.step is not None else 0
         yield Finding(
@@ -76,21 +81,10 @@ class LabelOutOfRange:
             onset_step=replay.step,
             onset_interval=None if replay.step is None else (step, step),
             step_axis=StepAxis.BATCH,
-            evidence=(
-                OpEvidence(
-                    found.op_type or "(input)",
-                    found.op_name or "",
-                    found.layer,
-                    found.phase.value,
-                    step,
-                    (found.raised or reason)[:300],
-                ),
-            ),
+            evidence=(_evidence(found, step, reason),),
         )
 
     def _reason(self, found: Origin, scene: Scene) -> str | None:
-        if found.raised is not None:
-            return "a label or id is out of range" if _MESSAGES.search(found.raised) else None
         if found.op_type in _SPARSE_LOSSES and not any(t.bad for t in found.inputs):
             logits = max((abs(t.max) for t in found.inputs[:1]), default=0.0)
             return (
@@ -135,5 +129,57 @@ class LabelOutOfRange:
                 3,
                 Severity.ERROR,
             ),
+            Example(
+                "NaN under XLA, an error elsewhere",
+                replayed(
+                    step=9,
+                    attempts=(
+                        Attempt("jit", "CPU", None, "loss is NaN", 3, 3),
+                        Attempt("eager", "CPU", None, "Received a label value of 7", 1, 1),
+                    ),
+                ),
+                9,
+                Severity.ERROR,
+            ),
+            Example(
+                "class 10 of 10 units",
+                replayed(
+                    step=5,
+                    batch=[part("y", largest=10.0, integer=True)],
+                    config={"loss": "sparse_categorical_crossentropy", "output_units": 10},
+                ),
+                5,
+                Severity.ERROR,
+            ),
             Example("log(0) of a probability", replayed(origin=origin("Log", inputs=(zero,)))),
         )
+
+
+def _told(replay: ReplayResult) -> str | None:
+    """Whether an op raised the message of such a label, in whatever mode the step was run."""
+    said = [a.outcome for a in replay.attempts]
+    if replay.origin is not None and replay.origin.raised is not None:
+        said.append(replay.origin.raised)
+    return "a label or id is out of range" if any(_MESSAGES.search(s) for s in said) else None
+
+
+def _class_index(scene: Scene) -> str | None:
+    """Whether an integer target is no index of an output unit."""
+    settings, seen = Settings.of(scene), scene.observation
+    units = settings.output_units
+    if seen is None or units is None or units < 2 or "sparse" not in (settings.loss or ""):
+        return None
+    for one in seen.batch:
+        low, high = one.stats.min, one.stats.max
+        if is_target(one.name) and one.integer and (low < 0 or high >= units):
+            worst = low if low < 0 else high
+            return f"`{one.name}` holds the class {worst:.0f}, there are {units} output units"
+    return None
+
+
+def _evidence(found: Origin | None, step: int, reason: str) -> OpEvidence:
+    if found is None:
+        return OpEvidence("(labels)", "", None, Phase.LOSS.value, step, reason)
+    detail = (found.raised or reason)[:300]
+    op = found.op_type or "(input)"
+    return OpEvidence(op, found.op_name or "", found.layer, found.phase.value, step, detail)

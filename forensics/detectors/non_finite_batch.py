@@ -50,7 +50,7 @@ class NonFiniteBatch:
             yield not_observed(self.code, scene, "the batch was not looked at")
             return
         origin = scene.replay.origin if scene.replay is not None else None
-        guilty = origin is None or origin.phase is Phase.INPUT
+        guilty = origin is None or origin.phase is Phase.INPUT or not origin.inputs
         for one in seen.batch:
             if not one.stats.bad:
                 continue

@@ -7,7 +7,7 @@ from itertools import chain
 
 from forensics.diagnosis.catalogue import CATALOGUE
 from forensics.diagnosis.clues import SHAPES, Clue, unique
-from forensics.diagnosis.mechanisms import replay_clues
+from forensics.diagnosis.mechanisms import is_understood, replay_clues
 from forensics.diagnosis.remedies import remedies
 from forensics.diagnosis.signs import curve_clues, finding_clues
 from forensics.diagnosis.weigh import Weighed, weigh
@@ -50,7 +50,8 @@ def _clues(scene: Scene, findings: Sequence[Finding]) -> tuple[Clue, ...]:
     found = chain(
         replay_clues(scene, findings), finding_clues(scene, findings), curve_clues(scene, findings)
     )
-    known = scene.replay is not None and scene.replay.origin is not None
+    origin = scene.replay.origin if scene.replay is not None else None
+    known = origin is not None and is_understood(origin)
     return unique(c for c in found if not (known and c.sign in SHAPES))
 
 

@@ -148,7 +148,7 @@ CATALOGUE: dict[Cause, Entry] = {
         "the range or resolution of float16 or bfloat16 was left; float32 survives",
         0.05,
         {
-            S.HALF_RANGE: 7.0, S.HALF_ROUNDING: 7.5, S.HALF_DOMAIN: 5.0, S.HALF_POLICY: 2.5,
+            S.HALF_RANGE: 7.0, S.HALF_ROUNDING: 7.5, S.HALF_DOMAIN: 5.0, S.HALF_POLICY: 3.5,
             S.SCALE_COLLAPSED: 4.0, S.INF_FIRST: 0.3, S.RECOVERS: 0.7, S.BATCH_OUTLIER: -1.0,
         },
         ("float32_output", "loss_scaling", "bfloat16"),

@@ -77,13 +77,14 @@ def origin_clues(found: Origin, scene: Scene, codes: set[str]) -> Iterator[Clue]
         yield Clue(Sign.STATE_BAD, "the state was non-finite before the step began")
         return
     if "DAT003" in codes:
-        yield Clue(Sign.LABEL_RANGE, "a label is outside its range", ("DAT003",))
-        return
+        return  # the finding says it, and the op only shows where it was noticed
     if found.raised is not None:
         yield Clue(Sign.RAISED, f"`{found.op_type}` raised: {found.raised[:120]}")
         return
     what = _phrase(found)
     support = tuple(sorted(codes & {"NUM003"}))
+    if not is_understood(found):
+        return
     if is_growth(found):
         yield from _growth(found, scene, what, support)
     elif found.phase is Phase.OPTIMIZER:
@@ -104,6 +105,16 @@ def _growth(found: Origin, scene: Scene, what: str, support: tuple[str, ...]) ->
         yield Clue(Sign.GROWTH_FIRST_STEP, f"{what}, before any update was applied", support)
     elif found.phase is not Phase.OPTIMIZER:
         yield Clue(Sign.GROWTH_LATER, f"{what} on operands that are huge already", support)
+
+
+def is_understood(found: Origin) -> bool:
+    """Whether the origin tells a mechanism.
+
+    An op of ordinary arithmetic whose operands were not recorded may only pass on what was bad.
+    """
+    settled = found.phase in (Phase.INPUT, Phase.STATE) or found.raised is not None
+    twin = found.forward_op_type
+    return settled or bool(found.inputs) or bool(DOMAIN_OPS & {found.op_type, twin})
 
 
 def is_growth(found: Origin) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from forensics.detectors.curves import before, failure, first_bad_index, log_level
+from forensics.detectors.half_precision import HALF_TYPES
 from forensics.detectors.settings import Settings
 from forensics.diagnosis.clues import Clue, Sign
 from forensics.domain.evidence import CurveEvidence, TensorEvidence
@@ -29,6 +30,8 @@ LARGE_RATE_ADAPTIVE = 0.03
 """The same for adaptive and unknown ones."""
 
 _DIRECT = {
+    "DAT001": Sign.INPUT_NON_FINITE,
+    "DAT003": Sign.LABEL_RANGE,
     "MOD001": Sign.MISMATCH,
     "OPT001": Sign.RATE_ROSE,
     "OPT002": Sign.RATE_TINY,
@@ -81,6 +84,16 @@ def curve_clues(scene: Scene, findings: Sequence[Finding]) -> Iterator[Clue]:
         yield from _onset(run, tuple(sorted(codes & {"NUM001", "NUM002"})))
         if settings.half_precision:
             yield Clue(Sign.HALF_POLICY, f"the policy is {settings.dtype_policy}")
+        elif _half_weights(run):
+            yield Clue(Sign.HALF_POLICY, "the weights are stored in 16 bits")
+
+
+def _half_weights(run: Run) -> bool:
+    return any(
+        t.kind is TensorKind.WEIGHT and t.dtype in HALF_TYPES
+        for c in run.checkpoints[:1]
+        for t in c.tensors
+    )
 
 
 def _onset(run: Run, support: tuple[str, ...]) -> Iterator[Clue]:

@@ -1,4 +1,4 @@
-"""Array plumbing that every signal needs: types, blocks, windows, comparable units."""
+"""Array plumbing that every signal needs: types, blocks, windows."""
 
 from __future__ import annotations
 
@@ -39,34 +39,6 @@ def despiked(values: Floats) -> Floats:
         return values
     inner = sliding_medians(values, 3)
     return np.concatenate([values[:1], inner, values[-1:]])
-
-
-def comparable(values: Floats) -> Floats:
-    """Finite values on an additive scale, on which a change of unit is a shift or nothing.
-
-    Positive series, as nearly all losses are, become their logarithm; where there are zeros among
-    them, a thousandth of the median positive value is added first. Others
-    become the inverse hyperbolic sine of their robust z, which is linear near the median and
-    logarithmic far from it.
-    """
-    from forensics.signals.scale import median_scale
-
-    positive = values > 0.0
-    if values.size == 0 or not positive.any():
-        return _asinh(values, *median_scale(values))
-    if (values >= 0.0).all():
-        if positive.all():
-            return np.log(values)
-        return np.log(values + 1e-3 * float(np.median(values[positive] * 0.5)))
-    return _asinh(values, *median_scale(values))
-
-
-def _asinh(values: Floats, middle: float, sigma: float) -> Floats:
-    if not sigma > 0.0:
-        return np.zeros(values.shape)
-    with np.errstate(over="ignore"):
-        z = (values * 0.5 - middle * 0.5) / max(sigma * 0.5, 1e-300)
-    return np.arcsinh(np.clip(z, -1e300, 1e300))
 
 
 def level_step(values: Floats, index: int, span: int) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from forensics.signals.arrays import Floats, comparable, level_step
+from forensics.signals.arrays import Floats, level_step
 from forensics.signals.locate import Break, locate_break
 from forensics.signals.nonfinite import filled
 from forensics.signals.rise import Rise, strongest_rise
+from forensics.signals.scale import comparable
 
 _EFFECT = 0.35  # nats: a gradient norm that keeps less than about 70 % of its size
 _LEARNED = 0.1  # nats of loss per nat of gradient beyond which the fall is learning

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forensics.signals.arrays import Floats, comparable, level_step
+from forensics.signals.arrays import Floats, level_step
 from forensics.signals.collapse import find_collapse
 from forensics.signals.dispersion import log_dispersion
 from forensics.signals.locate import Break, locate_break
 from forensics.signals.plateau import find_plateau
 from forensics.signals.rise import Rise, strongest_rise
+from forensics.signals.scale import comparable
 
 _THRESHOLD = 6.0
 """Sigmas of a level beyond the precedents. Levels are compared in many places and widths,

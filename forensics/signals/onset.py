@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from forensics.signals.arrays import Floats, as_floats, comparable
+from forensics.signals.arrays import Floats, as_floats
 from forensics.signals.events import Event, curve_events, non_finite_events
 from forensics.signals.failures import worst_failure
 from forensics.signals.nonfinite import first_non_finite
+from forensics.signals.scale import comparable
 
 _ENDING_IN_NON_FINITE = frozenset({"blow_up", "slow_blow_up", "divergence"})
 

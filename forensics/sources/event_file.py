@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,14 +13,12 @@ from pathlib import Path
 from forensics.domain.run import InputFile, InputState, ReadWarning
 from forensics.errors import Damaged
 from forensics.sources.events import Column, EventColumns
+from forensics.sources.gzip_stream import MAGIC, Unpacker
 from forensics.sources.records import HEADER, RecordReader
 from forensics.sources.span_checksums import header_verifies
 
 KIND = "events"
 _PIECE = 1 << 20
-_GZIP = b"\x1f\x8b\x08"
-_MAX_RATIO, _SPARE = 64, 16 << 20
-"""Unpacked bytes accepted per packed byte, and besides: event files pack five- to tenfold."""
 _MAX_WARNINGS = 20
 """Damaged places of one file that are listed one by one."""
 
@@ -135,10 +132,10 @@ def _read(path: Path, name: str) -> _Reading | None:
 def _take(descriptor: int, size: int, name: str) -> _Reading:
     pieces = _pieces(descriptor, size)
     first = next(pieces, b"")
-    packed = first.startswith(_GZIP) and not header_verifies(first[:HEADER])
+    packed = first.startswith(MAGIC) and not header_verifies(first[:HEADER])
     reading = _Reading(RecordReader(None if packed else size))
     digest = hashlib.sha256()
-    unpack = _Unpacker(name, size) if packed else None
+    unpack = Unpacker(name, size) if packed else None
     piece = first
     while piece:
         digest.update(piece)
@@ -170,51 +167,6 @@ def _pieces(descriptor: int, size: int) -> Iterator[bytes]:
     while left > 0 and (piece := os.read(descriptor, min(left, _PIECE))):
         left -= len(piece)
         yield piece
-
-
-class _Unpacker:
-    """Unpacks gzip members, one after the other, into pieces of bounded size."""
-
-    def __init__(self, name: str, packed_size: int) -> None:
-        self._name = name
-        self._limit = _MAX_RATIO * packed_size + _SPARE
-        self._taken = self._unpacked = 0
-        self._member: zlib._Decompress | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether the last member has ended."""
-        return self._member is None
-
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Unpack the next bytes.
-
-        Raises
-        ------
-        Damaged
-            ``bad_gzip``; ``limit`` where it unpacks to more than any event file would.
-        """
-        full = False
-        while piece or full:
-            if self._member is None:
-                if not piece.strip(b"\0"):
-                    break
-                self._member = zlib.decompressobj(wbits=31)
-            try:
-                unpacked = self._member.decompress(piece, _PIECE)
-            except zlib.error as error:
-                detail = f"the gzip stream is damaged ({error}); the rest was not read"
-                raise Damaged(self._name, self._taken, "bad_gzip", detail) from None
-            self._unpacked += len(unpacked)
-            if self._unpacked > self._limit:
-                detail = f"unpacks to more than {self._limit} bytes; the rest was not read"
-                raise Damaged(self._name, self._taken, "limit", detail)
-            yield unpacked
-            rest, full = self._member.unconsumed_tail, len(unpacked) == _PIECE
-            if self._member.eof:
-                rest, full, self._member = self._member.unused_data, False, None
-            self._taken += len(piece) - len(rest)
-            piece = rest
 
 
 def _named(columns: dict[bytes, Column]) -> tuple[dict[str, Column], int]:

@@ -51,7 +51,9 @@ def test_negative_and_huge_steps() -> None:
 
 
 def test_non_finite_values_are_kept() -> None:
-    found = take(*(ew.event(1, [make("a", v)]) for make in (ew.v1, ew.v2) for v in (math.nan, math.inf)))
+    found = take(
+        *(ew.event(1, [make("a", v)]) for make in (ew.v1, ew.v2) for v in (math.nan, math.inf))
+    )
     kept = [value for _, value, _ in points(found, b"a")]
     assert [math.isnan(kept[0]), kept[1], math.isnan(kept[2]), kept[3]] == [
         True,
@@ -64,7 +66,9 @@ def test_non_finite_values_are_kept() -> None:
 def test_other_things_are_counted() -> None:
     histogram = ew.bytes_field(1, b"w") + ew.bytes_field(5, b"\x09\0\0\0\0\0\0\0\0")
     image = ew.bytes_field(1, b"i") + ew.bytes_field(4, b"")
-    vector = ew.bytes_field(1, b"v") + ew.bytes_field(8, ew.tensor(1, (2,), ew.bytes_field(4, b"\0" * 8)))
+    vector = ew.bytes_field(1, b"v") + ew.bytes_field(
+        8, ew.tensor(1, (2,), ew.bytes_field(4, b"\0" * 8))
+    )
     text = ew.bytes_field(1, b"t") + ew.bytes_field(8, ew.tensor(7, (), ew.bytes_field(8, b"hi")))
     graph = ew.double_field(1, 1.0) + ew.bytes_field(4, b"graph")
     start = ew.double_field(1, 1.0) + ew.bytes_field(7, ew.number_field(1, 1))
@@ -81,7 +85,9 @@ def test_other_things_are_counted() -> None:
 
 def test_a_tag_that_changes_type_keeps_its_scalars() -> None:
     histogram = ew.bytes_field(1, b"a") + ew.bytes_field(5, b"")
-    found = take(ew.event(0, [ew.v1("a", 1.0)]), ew.event(1, [histogram]), ew.event(2, [ew.v2("a", 3.0)]))
+    found = take(
+        ew.event(0, [ew.v1("a", 1.0)]), ew.event(1, [histogram]), ew.event(2, [ew.v2("a", 3.0)])
+    )
     assert [p[:2] for p in points(found, b"a")] == [(0, 1.0), (2, 3.0)]
 
 

@@ -11,7 +11,9 @@ from forensics.sources.records import Hole, RecordReader
 from tests.sources.event_writer import record
 
 
-def read(stream: bytes, piece: int = 1 << 20, *, sized: bool = True) -> tuple[RecordReader, list[bytes]]:
+def read(
+    stream: bytes, piece: int = 1 << 20, *, sized: bool = True
+) -> tuple[RecordReader, list[bytes]]:
     reader = RecordReader(len(stream) if sized else None)
     found: list[bytes] = []
     offsets: list[int] = []

@@ -40,7 +40,9 @@ def test_all_wire_types() -> None:
 
 
 def test_groups_are_skipped() -> None:
-    group = bytes([3 << 3 | 3]) + ew.number_field(1, 9) + bytes([5 << 3 | 3, 5 << 3 | 4, 3 << 3 | 4])
+    group = (
+        bytes([3 << 3 | 3]) + ew.number_field(1, 9) + bytes([5 << 3 | 3, 5 << 3 | 4, 3 << 3 | 4])
+    )
     message = ew.number_field(1, 1) + group + ew.number_field(2, 2)
     assert [(n, v) for n, _, v, _ in fields(message, 0, len(message))] == [(1, 1), (2, 2)]
 

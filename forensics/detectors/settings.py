@@ -31,7 +31,7 @@ class Settings:
         found.update(_known(scene.run.config))
         if scene.replay is not None:
             found.update(_known(scene.replay.config))
-        logits = found.get("from_logits", _option(found.get("loss"), "from_logits"))
+        logits = found.get("from_logits", found.get("loss_from_logits"))
         units = found.get("output_units")
         rate = found.get("learning_rate")
         return cls(
@@ -70,15 +70,14 @@ def _name(value: Any) -> str | None:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", short).lower()
 
 
-def _option(value: Any, key: str) -> Any:
-    if isinstance(value, Mapping) and isinstance(value.get("config"), Mapping):
-        return value["config"].get(key)
-    return None
-
-
 def _last(activations: Any) -> Any:
-    """Return the last of a list of activations, names or ``{"layer", "activation"}``."""
+    """Return the last of a list of ``{"layer", "activation"}``.
+
+    None for a linear one: a layer without an activation of its own may follow it, a Lambda that
+    computes a softmax for instance.
+    """
     if not isinstance(activations, list | tuple) or not activations:
         return None
     last = activations[-1]
-    return last.get("activation", last) if isinstance(last, Mapping) else last
+    name = last.get("activation") if isinstance(last, Mapping) else last
+    return None if name == "linear" else name

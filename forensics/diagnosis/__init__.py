@@ -10,7 +10,7 @@ from forensics.diagnosis.clues import SHAPES, Clue, unique
 from forensics.diagnosis.mechanisms import is_understood, replay_clues
 from forensics.diagnosis.remedies import remedies
 from forensics.diagnosis.signs import curve_clues, finding_clues
-from forensics.diagnosis.weigh import Weighed, weigh
+from forensics.diagnosis.weigh import CEILING, Weighed, weigh
 from forensics.domain.diagnosis import Cause, Diagnosis, Grade
 from forensics.domain.findings import Finding, Severity
 from forensics.domain.quantity import Quantity
@@ -121,7 +121,7 @@ def _healthy(scene: Scene) -> Diagnosis:
         looked.append(f"step {replay.observation.step}, run again")
     checked = ", ".join(looked) or "nothing that could show a failure"
     # Each kind of evidence that was looked at leaves less room for what went unseen.
-    confidence = round(0.5 + 0.12 * len(looked), 2) if looked else 0.1
+    confidence = min(round(0.5 + 0.12 * len(looked), 2), CEILING) if looked else 0.1
     return Diagnosis(
         cause=Cause.HEALTHY,
         confidence=confidence,

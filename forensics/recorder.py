@@ -21,7 +21,7 @@ import tensorflow as tf
 FOLDER = "flight"
 
 
-class FlightRecorder(keras.callbacks.Callback):  # type: ignore[misc]
+class FlightRecorder(keras.callbacks.Callback):
     """Record the last batches, a state every few steps, and loss and learning rate as scalars.
 
     Parameters

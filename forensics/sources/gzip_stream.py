@@ -59,13 +59,15 @@ class Unpacker:
                 yield from found
 
     def _up_to_damage(self, part: bytes) -> Iterator[bytes]:
+        found: list[bytes] = []
         for index in range(len(part)):
             try:
-                found = list(self._take(part[index : index + 1]))
+                found.extend(self._take(part[index : index + 1]))
             except zlib.error as error:
+                yield b"".join(found)
                 detail = f"the gzip stream is damaged ({error}); the rest was not read"
                 raise Damaged(self._name, self._taken, "bad_gzip", detail) from None
-            yield from found
+        yield b"".join(found)
 
     def _take(self, part: bytes) -> Iterator[bytes]:
         full = False

@@ -109,7 +109,7 @@ def test_gzip_is_known_by_its_first_bytes(tmp_path: Path) -> None:
 
 def test_a_cut_gzip_is_an_incomplete_tail(tmp_path: Path) -> None:
     path = ew.write(tmp_path, ew.scalars("loss", [float(i) for i in range(2000)]))
-    packed = gzip.compress(path.read_bytes())
+    packed = gzip.compress(path.read_bytes(), mtime=0)
     path.write_bytes(packed[: len(packed) // 2])
     file = read(path)
     kept = values(file)
@@ -121,7 +121,7 @@ def test_a_cut_gzip_is_an_incomplete_tail(tmp_path: Path) -> None:
 
 def test_a_damaged_gzip_keeps_what_came_before(tmp_path: Path) -> None:
     path = ew.write(tmp_path, ew.scalars("loss", [float(i) for i in range(9000)]))
-    sound = gzip.compress(path.read_bytes())
+    sound = gzip.compress(path.read_bytes(), mtime=0)
     last = bytearray(sound)
     last[-4] ^= 1
     path.write_bytes(last)
@@ -139,7 +139,7 @@ def test_a_damaged_gzip_keeps_what_came_before(tmp_path: Path) -> None:
 
 def test_a_gzip_bomb_is_a_limit(tmp_path: Path) -> None:
     path = tmp_path / "events.out.tfevents.1"
-    path.write_bytes(gzip.compress(ew.VERSION + bytes(64 << 20), compresslevel=9))
+    path.write_bytes(gzip.compress(ew.VERSION + bytes(64 << 20), compresslevel=9, mtime=0))
     file = read(path)
     assert file.input.state is InputState.LIMIT
     assert file.warnings[0].kind == "limit"
@@ -228,5 +228,5 @@ def test_pieces_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     whole = read(path)
     monkeypatch.setattr("forensics.sources.event_file._PIECE", 37)
     assert values(read(path)) == values(whole)
-    path.write_bytes(gzip.compress(path.read_bytes()))
+    path.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
     assert values(read(path)) == values(whole)

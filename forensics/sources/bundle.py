@@ -16,7 +16,14 @@ from forensics.sources.bundle_strings import first_string
 from forensics.sources.checkpoint_contents import Contents, single_float, single_integer
 from forensics.sources.checkpoint_steps import Counters
 from forensics.sources.checksum import crc32c, unmask
-from forensics.sources.object_graph import GRAPH_KEY, Optimizer, Roles, parse_graph, roles
+from forensics.sources.object_graph import (
+    GRAPH_KEY,
+    VALUE_SUFFIX,
+    Optimizer,
+    Roles,
+    parse_graph,
+    roles,
+)
 from forensics.sources.optimizers import optimizer_class
 from forensics.sources.tensor_names import kind_by_name
 from forensics.sources.tensor_stats import TensorSummary, counted_only
@@ -175,10 +182,21 @@ def _roles(index: BundleIndex, tensors: _Tensors, prefix: str, contents: Content
     integers = frozenset(e.name for e in single if "int" in e.dtype)
     floats = frozenset(e.name for e in single if "float" in e.dtype)
     try:
-        return roles(parse_graph(tensors.graph, f"{prefix}.index"), integers, floats)
+        judged = roles(parse_graph(tensors.graph, f"{prefix}.index"), integers, floats)
     except Damaged as error:
         contents.fail(error)
         return None
+    _compare_keys(index, judged, prefix, contents)
+    return judged
+
+
+def _compare_keys(index: BundleIndex, judged: Roles, prefix: str, contents: Contents) -> None:
+    """Record variables that only the index or only the graph names: no checksum covers both."""
+    stored = {entry.name for entry in index.entries if entry.name.endswith(VALUE_SUFFIX)}
+    known = {key for key in judged.kinds if key.endswith(VALUE_SUFFIX)}
+    for name in sorted(stored ^ known):
+        where = "index" if name in stored else "object graph"
+        contents.lose(f"{prefix}.index", "key_mismatch", f"only the {where} knows {name!r}")
 
 
 def _find_counters(judged: Roles | None, contents: Contents) -> None:

@@ -39,7 +39,7 @@ _BUILT_IN_FILTERS = frozenset(range(1, 7))
 
 @dataclass(slots=True)
 class H5Content:
-    """Datasets by path, in the file's order; names that Keras gave to groups of variables."""
+    """Datasets by path, in the file's order; names that Keras gave to what may be optimizers."""
 
     tensors: list[TensorStats] = field(default_factory=list)
     group_names: dict[str, str] = field(default_factory=dict)
@@ -91,9 +91,8 @@ def _walk(file: h5py.File, path: str, content: H5Content) -> None:
     seen = {h5py.h5o.get_info(file["/"].id).addr}
     while waiting:
         name, group = waiting.pop()
-        if name.endswith("vars") and "name" in group.attrs:
-            content.group_names[name.rpartition("/")[0]] = _text_attribute(group, "name")
         below: list[tuple[str, Any]] = []
+        first = len(content.tensors)
         for child in group:
             full = f"{name}/{child}" if name else child
             try:
@@ -108,6 +107,13 @@ def _walk(file: h5py.File, path: str, content: H5Content) -> None:
             if found is not None:
                 below.append((full, found))
         waiting.extend(reversed(below))
+        if name.endswith("vars") and _counts(content.tensors[first:], f"{name}/0"):
+            content.group_names[name.rpartition("/")[0]] = _text_attribute(group, "name")
+
+
+def _counts(tensors: list[TensorStats], name: str) -> bool:
+    """Whether a group begins with a counter, as an optimizer's variables do."""
+    return any(t.name == name and t.shape == () and "int" in t.dtype for t in tensors)
 
 
 def _visit(

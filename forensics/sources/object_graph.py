@@ -19,6 +19,8 @@ from forensics.sources.wire import VARINT
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VALUE = "VARIABLE_VALUE"
+VALUE_SUFFIX = f"/.ATTRIBUTES/{_VALUE}"
+"""How the keys of variables end."""
 
 _METRIC_EDGES = frozenset(
     {"metrics", "_metrics", "compiled_metrics", "_compile_metrics", "compiled_loss"}

@@ -53,7 +53,8 @@ class TensorSummary:
             self._add_chunk(flat[start : start + CHUNK])
 
     def _add_chunk(self, chunk: Array) -> None:
-        values: Floats = chunk.astype(np.float64)  # A copy, and so free to be overwritten.
+        with np.errstate(invalid="ignore"):  # Signalling NaNs.
+            values: Floats = chunk.astype(np.float64)  # A copy, and so free to be overwritten.
         self.count += values.size
         low, high = float(values.min()), float(values.max())
         if not (math.isfinite(low) and math.isfinite(high)):

@@ -297,3 +297,16 @@ def _first_block_end(whole: bytes) -> int:
         if byte < 0x80:
             return meta - 5
         position, shift = position + 1, shift + 7
+
+
+def test_a_variable_that_the_graph_does_not_know(tmp_path: Path) -> None:
+    """A repaired checksum hides a renamed key, the object graph does not."""
+    shutil.copytree(DATA / "adam", tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "ckpt-1.index"
+    whole = path.read_bytes()
+    end = _first_block_end(whole)
+    block = whole[: end + 1].replace(b"moving_mean", b"moving_meat")
+    path.write_bytes(block + struct.pack("<I", mask(crc32c(block))) + whole[end + 5 :])
+    scan = read_checkpoints(tmp_path)
+    assert only(scan).status is CheckpointStatus.DAMAGED
+    assert [w.kind for w in scan.warnings] == ["key_mismatch", "key_mismatch"]

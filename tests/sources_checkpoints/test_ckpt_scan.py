@@ -94,7 +94,7 @@ def test_unreadable_files_are_denied(tmp_path: Path, monkeypatch: pytest.MonkeyP
             raise PermissionError(13, "Permission denied")
         return real(path, flags, *rest)
 
-    monkeypatch.setattr(blob.os, "open", deny)
+    monkeypatch.setattr("forensics.sources.blob.os.open", deny)
     scan = read_checkpoints(tmp_path)
     assert scan.checkpoints == ()
     assert {w.kind for w in scan.warnings} == {"denied"}
@@ -109,7 +109,7 @@ def test_an_error_while_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(blob.os, "pread", fail)
+    monkeypatch.setattr("forensics.sources.blob.os.pread", fail)
     scan = read_checkpoints(tmp_path)
     assert scan.checkpoints == ()
     assert "Input/output error" in scan.warnings[0].detail

@@ -126,3 +126,7 @@ def test_strings_are_counted() -> None:
     stats = statistics("s", TensorKind.OTHER, np.array(["a", "b"]))
     assert (stats.count, stats.dtype, stats.bad) == (2, "string", 0)
     assert math.isnan(stats.max)
+
+
+def test_signalling_nans_are_counted_without_a_warning() -> None:
+    assert of(np.array([0x7F800001, 0x3F800000], "<u4").view("<f4")).nan == 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forensics.domain.quantity import Quantity
-from forensics.domain.run import InputFile, ReadWarning, Run, Series
+from forensics.domain.run import InputFile, InputState, ReadWarning, Run, Series
 from forensics.errors import NothingToAnalyze, SeveralRuns
 from forensics.sources.event_file import EventFile, read_event_file
 from forensics.sources.recording import recorded_batches
@@ -89,7 +89,7 @@ def _read_directory(root: Path) -> Run:
         series=series,
         checkpoints=scan.checkpoints,
         recordings=recordings,
-        inputs=_inputs(files, scan),
+        inputs=_inputs(tree.warnings, files, scan),
         warnings=_warnings(tree.warnings, files, scan),
     )
 
@@ -103,8 +103,13 @@ def _refuse(root: Path, warnings: Sequence[ReadWarning]) -> None:
     raise NothingToAnalyze(f"{root}: nothing to analyse; looked for {_SOUGHT} below it{hidden}")
 
 
-def _inputs(files: Iterable[EventFile], scan: CheckpointScan) -> tuple[InputFile, ...]:
-    return tuple(sorted([*(f.input for f in files), *scan.inputs], key=lambda i: i.path))
+def _inputs(
+    unseen: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan
+) -> tuple[InputFile, ...]:
+    """All inputs by path; a directory that was not entered is one, so that nobody misses it."""
+    folders = [InputFile(w.path, "directory", 0, None, InputState(w.kind)) for w in unseen]
+    found = [*folders, *(f.input for f in files), *scan.inputs]
+    return tuple(sorted(found, key=lambda i: i.path))
 
 
 def _warnings(

@@ -136,6 +136,24 @@ def test_a_denied_directory_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         read(tmp_path)
 
 
+def test_a_denied_subdirectory_is_an_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ew.write(tmp_path / "train", ew.scalars("loss", CURVE))
+    (tmp_path / "secret").mkdir()
+    real = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "secret":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    run = read(tmp_path)
+    assert [(w.path, w.kind) for w in run.warnings] == [("secret", "denied")]
+    states = {i.path: (i.kind, i.state) for i in run.inputs}
+    assert states["secret"] == ("directory", InputState.DENIED)
+    assert len(run.series) == 1
+
+
 def test_independent_runs_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         ew.write(tmp_path / name / "train", ew.scalars("loss", CURVE))

@@ -164,7 +164,7 @@ CATALOGUE: dict[Cause, Entry] = {
     Cause.VANISHING_GRADIENTS: Entry(
         "gradients die on the way to the first layers; nothing is learnt",
         0.03,
-        {S.VANISHING: 6.0, S.SATURATED: 1.0, S.STALLED: 1.0, S.DIVERGED: -2.0},
+        {S.VANISHING: 6.0, S.COLLAPSED: 4.5, S.SATURATED: 1.0, S.STALLED: 1.0, S.DIVERGED: -2.0},
         ("relu_he", "normalise_layers", "residual"),
         "log the gradient norm of every layer",
     ),
@@ -172,7 +172,8 @@ CATALOGUE: dict[Cause, Entry] = {
         "rectified units are off for (nearly) every input",
         0.04,
         {
-            S.DEAD: 5.0, S.SPIKE_BEFORE_DEATH: -0.5, S.STALLED: 1.0, S.SUDDEN: -1.0,
+            S.DEAD: 5.0, S.COLLAPSED: 4.0, S.SPIKE_BEFORE_DEATH: -0.5, S.STALLED: 1.0,
+            S.SUDDEN: -1.0,
             S.GROWTH_LATER: -2.0, S.RATE_ROSE: -1.0,
         },
         ("leaky_relu", "learning_rate_div_10", "he_initialisation"),

@@ -59,6 +59,7 @@ class Sign(StrEnum):
     SPIKE_BEFORE_DEATH = "spike_before_death"
     SATURATED = "saturated"
     STALLED = "stalled"
+    COLLAPSED = "collapsed"
     OSCILLATES = "oscillates"
     IMPLAUSIBLE_FIRST_LOSS = "implausible_first_loss"
     SLOTS_FIRST = "slots_first"

@@ -64,24 +64,38 @@ def finding_clues(scene: Scene, findings: Sequence[Finding]) -> Iterator[Clue]:
         elif found.code == "GRD001":
             yield Clue(_growth_sign(scene.run, found), found.summary, (found.code,))
         elif found.code == "LOS002":
-            swings = "swings" in found.summary
-            yield Clue(Sign.OSCILLATES if swings else Sign.STALLED, found.summary, (found.code,))
+            yield Clue(_stall_sign(found), found.summary, (found.code,))
         elif found.code == "PRC001" and "loss scale" in found.summary:
             yield Clue(Sign.SCALE_COLLAPSED, found.summary, (found.code,))
+
+
+def _is_silence(found: Finding) -> bool:
+    """Whether a finding says that units or gradients fell silent."""
+    stalled = found.code == "LOS002" and _stall_sign(found) is Sign.COLLAPSED
+    return stalled or found.code in ("GRD003", "ACT001")
+
+
+def _stall_sign(found: Finding) -> Sign:
+    """Which kind of stop LOS002 reports."""
+    if "gradient_collapse" in found.summary:
+        return Sign.COLLAPSED
+    return Sign.OSCILLATES if "swings" in found.summary else Sign.STALLED
 
 
 def curve_clues(scene: Scene, findings: Sequence[Finding]) -> Iterator[Clue]:
     """Clues that need the curves and the checkpoints beside the findings."""
     run, codes = scene.run, {f.code for f in findings if f.severity is not Severity.INFO}
     yield from _checkpoints(findings)
-    if "GRD003" in codes or "ACT001" in codes:
-        yield from _spike(run, tuple(sorted(codes & {"GRD003", "ACT001"})))
+    silent = {f.code for f in findings if _is_silence(f)}
+    if silent:
+        yield from _spike(run, tuple(sorted(silent)))
     settings = Settings.of(scene)
     if codes:
         yield from _rate(run, settings)
     failed = failure(run)
     if failed is not None and failed.non_finite:
-        yield from _onset(run, tuple(sorted(codes & {"NUM001", "NUM002"})))
+        announced = bool(codes & {"LOS001", "GRD001"})
+        yield from _onset(run, tuple(sorted(codes & {"NUM001", "NUM002"})), announced)
         if settings.half_precision:
             yield Clue(Sign.HALF_POLICY, f"the policy is {settings.dtype_policy}")
         elif _half_weights(run):
@@ -96,8 +110,8 @@ def _half_weights(run: Run) -> bool:
     )
 
 
-def _onset(run: Run, support: tuple[str, ...]) -> Iterator[Clue]:
-    """How the loss went into the failure."""
+def _onset(run: Run, support: tuple[str, ...], announced: bool) -> Iterator[Clue]:
+    """How the loss went into the failure; ``announced`` when a finding dates a growth before it."""
     loss, failed = run.train_loss, failure(run)
     if loss is None or not len(loss) or failed is None or failed.axis is not loss.step_axis:
         return
@@ -109,14 +123,14 @@ def _onset(run: Run, support: tuple[str, ...]) -> Iterator[Clue]:
         yield Clue(
             Sign.GROWN_LOSS, f"the loss grew {_recent_growth(finite):.2g}-fold just before", support
         )
-    elif len(finite) >= CALM_POINTS and not _norm_grew(run, failed.step):
+    elif len(finite) >= CALM_POINTS and not (announced or _norm_grew(run, failed.step)):
         yield Clue(Sign.SUDDEN, "nothing in the curves announced it", support)
     elif len(finite) < CALM_POINTS:
         yield Clue(Sign.AT_ONCE, "it fails within its first steps", support)
     index = first_bad_index(loss.values)
     if index is None:
         return
-    if np.isinf(loss.values[index]) and not grown:
+    if np.isinf(loss.values[index]) and not (grown or announced):
         yield Clue(Sign.INF_FIRST, "the loss is infinite before it is NaN", support)
     if np.isfinite(loss.values[index + 1 :]).any():
         yield Clue(Sign.RECOVERS, "the loss is finite again afterwards", support)

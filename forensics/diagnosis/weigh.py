@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forensics.diagnosis.catalogue import CATALOGUE, Entry
 from forensics.diagnosis.clues import Clue
@@ -62,8 +62,10 @@ def weigh(
     named = [w for w in known if w.supporting and w.confidence >= SHOWN]
     if named and named[0].confidence >= FLOOR:
         return tuple(named[:MOST])
+    # What no listed cause claims.
+    left = max(round(1.0 - sum(w.confidence for w in named[: MOST - 1]), 3), SHOWN)
     unknown = next(w for w in ranked if w.cause is Cause.UNKNOWN)
-    return (unknown, *named[: MOST - 1])
+    return (replace(unknown, confidence=min(left, CEILING)), *named[: MOST - 1])
 
 
 def _weighed(cause: Cause, share: float, clues: Sequence[Clue], entry: Entry) -> Weighed:

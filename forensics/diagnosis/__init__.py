@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from forensics.diagnosis.catalogue import CATALOGUE
-from forensics.diagnosis.clues import SHAPES, Clue, unique
+from forensics.diagnosis.clues import SHAPES, Clue, Sign, unique
 from forensics.diagnosis.mechanisms import is_understood, replay_clues
 from forensics.diagnosis.remedies import remedies
 from forensics.diagnosis.signs import curve_clues, finding_clues
@@ -52,7 +52,11 @@ def _clues(scene: Scene, findings: Sequence[Finding]) -> tuple[Clue, ...]:
     )
     origin = scene.replay.origin if scene.replay is not None else None
     known = origin is not None and is_understood(origin)
-    return unique(c for c in found if not (known and c.sign in SHAPES))
+    clues = unique(c for c in found if not (known and c.sign in SHAPES))
+    if any(c.sign is Sign.JUMPED_GRADIENTS for c in clues):
+        # One jump out of calm is the whole rise of the loss, which then is no slow divergence.
+        return tuple(c for c in clues if c.sign is not Sign.DIVERGED)
+    return clues
 
 
 def _worded(

@@ -20,6 +20,8 @@ GROWN = 1e3
 """Growth of the last finite losses before a failure, x their lowest, that is no accident."""
 CALM_POINTS = 3
 """Fewest points of a calm stretch for a failure to count as sudden."""
+JUMP_CALM = 10
+"""Fewest points of a gradient norm before a jump that count as a calm stretch."""
 JUMP_DECADES = 4.0
 """Growth of a gradient norm from one point to the next, out of calm, that no step size explains."""
 SPIKE = 10.0
@@ -182,7 +184,7 @@ def _growth_sign(run: Run, found: Finding) -> Sign:
     start = int(np.searchsorted(norm.steps, curve.first_step))
     if start == 0 and norm.steps[0] <= 1:
         return Sign.HUGE_AT_START
-    if start < CALM_POINTS or curve.last_step - curve.first_step > 1:
+    if start < JUMP_CALM or curve.last_step - curve.first_step > 1:
         return Sign.GROWN_GRADIENTS
     here, previous = float(norm.values[start]), float(norm.values[start - 1])
     jumped = previous > 0 and here / previous >= 10.0**JUMP_DECADES

@@ -261,6 +261,14 @@ SCENES: list[tuple[str, Scene, Cause]] = [
         Cause.EXPLODING_GRADIENTS,
     ),
     (
+        "one jump out of calm",
+        logged(
+            curve([*falling(21), math.inf, NAN]),
+            curve([1.0] * 21 + [1e19, NAN], Quantity.GRADIENT_NORM),
+        ),
+        Cause.DATA_SCALE,
+    ),
+    (
         "a loss that stops at once",
         logged(curve([*[math.exp(1.5 - k / 100) for k in range(150)], *[1.0] * 150])),
         Cause.PLATEAU,

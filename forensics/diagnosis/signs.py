@@ -25,7 +25,9 @@ JUMP_CALM = 10
 JUMP_DECADES = 4.0
 """Growth of a gradient norm from one point to the next, out of calm, that no step size explains."""
 SPIKE = 10.0
-"""Peak of the loss over its first value that can kill units."""
+"""Peak of the loss over its level until then that can kill units."""
+SPIKE_WINDOW = 25
+"""Points before the silence in which such a peak counts."""
 LARGE_RATE = {"sgd": 0.5}
 """Learning rates that are large, by optimizer."""
 LARGE_RATE_ADAPTIVE = 0.03
@@ -88,9 +90,9 @@ def curve_clues(scene: Scene, findings: Sequence[Finding]) -> Iterator[Clue]:
     """Clues that need the curves and the checkpoints beside the findings."""
     run, codes = scene.run, {f.code for f in findings if f.severity is not Severity.INFO}
     yield from _checkpoints(findings)
-    silent = {f.code for f in findings if _is_silence(f)}
+    silent = [f for f in findings if _is_silence(f)]
     if silent:
-        yield from _spike(run, tuple(sorted(silent)))
+        yield from _spike(run, silent)
     settings = Settings.of(scene)
     if codes:
         yield from _rate(run, settings)
@@ -204,17 +206,22 @@ def _checkpoints(findings: Sequence[Finding]) -> Iterator[Clue]:
             yield Clue(Sign.STATE_BAD, "the checkpoint of step 0 is poisoned", (found.code,))
 
 
-def _spike(run: Run, support: tuple[str, ...]) -> Iterator[Clue]:
+def _spike(run: Run, silent: Sequence[Finding]) -> Iterator[Clue]:
+    """Whether the loss shot up just before the first silence, over its level until then."""
     loss = run.train_loss
-    if loss is None or len(loss) < 3:
+    if loss is None or len(loss) < 3 or not loss.values[0] > 0:
         return
-    finite = loss.values[np.isfinite(loss.values)]
-    if len(finite) < 3 or not finite[0] > 0:
+    onset = min(f.onset_step or 0 for f in silent)
+    end = int(np.searchsorted(loss.steps, onset, side="right")) + 1
+    start = max(1, end - SPIKE_WINDOW)
+    near, level = loss.values[start:end], loss.values[:start]
+    if not np.isfinite(near).any() or not np.isfinite(level).any():
         return
-    peak = float(np.max(finite)) / float(np.min(finite[: int(np.argmax(finite)) + 1]))
-    if peak >= SPIKE:
-        text = f"the loss shot up {peak:.3g}-fold before the units fell silent"
-        yield Clue(Sign.SPIKE_BEFORE_DEATH, text, support)
+    usual = float(np.median(level[np.isfinite(level)]))
+    peak = float(np.max(near[np.isfinite(near)]))
+    if usual > 0 and peak >= SPIKE * usual:
+        text = f"the loss shot up {peak / usual:.3g}-fold before the units fell silent"
+        yield Clue(Sign.SPIKE_BEFORE_DEATH, text, tuple(sorted({f.code for f in silent})))
 
 
 def _rate(run: Run, settings: Settings) -> Iterator[Clue]:

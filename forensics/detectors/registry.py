@@ -22,6 +22,7 @@ from forensics.detectors.non_finite_batch import NonFiniteBatch
 from forensics.detectors.non_finite_scalar import NonFiniteScalar
 from forensics.detectors.non_finite_state import NonFiniteState
 from forensics.detectors.raised_learning_rate import RaisedLearningRate
+from forensics.detectors.restarted import Restarted
 from forensics.detectors.saturated_units import SaturatedUnits
 from forensics.detectors.stalled_loss import StalledLoss
 from forensics.detectors.tiny_learning_rate import TinyLearningRate
@@ -50,6 +51,7 @@ DETECTORS: tuple[Detector, ...] = (
     SaturatedUnits(),
     Initialization(),
     HalfPrecision(),
+    Restarted(),
 )
 """In the order of their codes within a family; a file that is missing here fails a test."""
 

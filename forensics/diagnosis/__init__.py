@@ -95,7 +95,8 @@ def _next_check(one: Weighed, rival: Weighed | None) -> str | None:
     own = CATALOGUE[one.cause].decide
     if rival is None or rival.cause is Cause.UNKNOWN:
         return own or None
-    return f"Against {rival.cause.value}: {own}; {CATALOGUE[rival.cause].decide}."
+    other = rival.cause.value.replace("_", " ")
+    return f"Against {other}: {own}; {CATALOGUE[rival.cause].decide}."
 
 
 def _grade(one: Weighed, codes: Sequence[str], replay: ReplayResult | None) -> Grade:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from forensics.domain.diagnosis import Remedy
-from forensics.domain.replay import ReplayResult, TrialStatus
+from forensics.domain.replay import Phase, ReplayResult, TrialStatus
 
 _CLIP = """\
 # Keras 3
@@ -178,13 +178,52 @@ REMEDIES: dict[str, tuple[str, str]] = {
 """Slug: why it helps, and the code."""
 
 
+_FITTING = {
+    "RealDiv": "safe_division",
+    "Div": "safe_division",
+    "Reciprocal": "safe_division",
+    "Mean": "safe_division",
+    "Sqrt": "safe_sqrt",
+    "SqrtGrad": "safe_sqrt",
+    "Rsqrt": "safe_sqrt",
+    "RsqrtGrad": "safe_sqrt",
+    "Log": "safe_log",
+    "Log1p": "safe_log",
+    "Xlogy": "safe_log",
+    "Pow": "double_where",
+    "Softmax": "double_where",
+}
+"""Safe form of an op that left its domain (`Mean`: of nothing, which divides by 0)."""
+
+_SAFE_FORMS = frozenset(_FITTING.values())
+
+
 def remedies(slugs: Iterable[str], replay: ReplayResult | None) -> tuple[Remedy, ...]:
-    """Return the remedies with what their trials said; those that helped come first."""
+    """Return the remedies with what their trials said; those that helped come first.
+
+    Where the replay named an op, its own safe form comes next and those of other ops are left out.
+    """
     tried = {
         t.remedy: t.status.value
         for t in (replay.trials if replay is not None else ())
         if t.status is not TrialStatus.NOT_APPLICABLE
     }
+    fitting = _safe_form(replay)
+    if fitting is not None:
+        slugs = sorted(
+            (s for s in slugs if s == fitting or s not in _SAFE_FORMS), key=lambda s: s != fitting
+        )
     found = [Remedy(slug, *REMEDIES[slug], trial=tried.get(slug)) for slug in slugs]
     order = {"fixed": 0, None: 1, "delayed": 2, "still_fails": 3}
     return tuple(sorted(found, key=lambda r: order[r.trial]))
+
+
+def _safe_form(replay: ReplayResult | None) -> str | None:
+    """Slug of the safe form of the first bad op; None when no op is known or it has none."""
+    origin = replay.origin if replay is not None else None
+    if origin is None or origin.op_type is None:
+        return None
+    if origin.phase is Phase.BACKWARD and origin.forward_op_type in ("Log", "Log1p", "RealDiv"):
+        # the forward value was fine or masked: only its gradient left the domain
+        return "double_where"
+    return _FITTING.get(origin.op_type) or _FITTING.get(origin.forward_op_type or "")

@@ -63,7 +63,7 @@ def test_codes_and_names_are_unique_and_well_formed() -> None:
     codes = [d.code for d in DETECTORS]
     assert len(set(codes)) == len(codes)
     assert len({d.name for d in DETECTORS}) == len(codes)
-    assert all(re.fullmatch(r"(NUM|LOS|GRD|WGT|ACT|OPT|DAT|MOD|PRC)\d{3}", c) for c in codes)
+    assert all(re.fullmatch(r"(NUM|LOS|GRD|WGT|ACT|OPT|DAT|LOG|MOD|PRC)\d{3}", c) for c in codes)
 
 
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda d: d.code)

@@ -368,7 +368,7 @@ def test_the_next_check_names_the_rival() -> None:
     found = answer(at(origin=origin("Log", inputs=(operand(0, 1, 1),))))
     assert found[1].cause is Cause.UNSAFE_OPERATION
     assert found[0].next_check is not None
-    assert "unsafe_operation" in found[0].next_check
+    assert "unsafe operation" in found[0].next_check
 
 
 def test_bfloat16_overflow_is_growth_not_precision() -> None:
@@ -381,3 +381,10 @@ def test_nothing_speaks_for_nothing() -> None:
     sure = weigh([Clue(Sign.INPUT_NON_FINITE, "x holds NaN"), Clue(Sign.SUDDEN, "calm")])
     assert sure[0].cause is Cause.NON_FINITE_DATA
     assert sure[0].confidence <= CEILING
+
+
+def test_the_first_remedy_is_the_safe_form_of_the_op() -> None:
+    found = answer(at(origin=origin("RealDiv", layer="d", inputs=(operand(0, 1, 1),))))
+    slugs = [r.remedy for r in found[0].remedies]
+    assert slugs[0] == "safe_division"
+    assert not {"safe_sqrt", "safe_log"} & set(slugs)

@@ -29,6 +29,8 @@ from forensics.domain.run import TensorKind, TensorStats
 
 T = TypeVar("T")
 _TEXT, _MANY = 2000, 1000
+SANDBOX = ("child process", "isolated interpreter", "private temporary folder", "deadline")
+"""Layers in force for every child."""
 
 
 def read_answer(raw: Mapping[str, Any]) -> ReplayResult:
@@ -65,7 +67,7 @@ def _result(raw: Mapping[str, Any]) -> ReplayResult:
         config=_plain(raw.get("config") or {}),
         environment=_plain(raw.get("environment") or {}),
         symptom=_maybe(raw.get("symptom"), _text),
-        sandbox=("child process", "isolated interpreter", "private temporary folder", "deadline"),
+        sandbox=SANDBOX,
     )
 
 

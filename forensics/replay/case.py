@@ -26,7 +26,8 @@ class ReplayCase:
         What ``tf.train.Checkpoint(**restore)`` restores; default ``{"model": model, "optimizer":
         model.optimizer}``.
     dataset : tf.data.Dataset, optional
-        Batched; stands in for `batch`, its n-th element is the batch of step n.
+        Batched; stands in for `batch`: its n-th element is the batch of step n, and it is gone
+        over again when it ends, as ``fit`` does. It must not be shuffled anew.
 
     Raises
     ------

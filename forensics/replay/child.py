@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from forensics.domain.replay import ReplayResult, ReplayStatus
-from forensics.replay.answer import read_answer
+from forensics.replay.answer import SANDBOX, read_answer
 
 WORKER = Path(__file__).parent / "worker" / "__main__.py"
 MAX_ANSWER_BYTES = 8 << 20
@@ -189,7 +189,7 @@ class Child:
             )
             if kept.status is ReplayStatus.REPRODUCED:
                 return kept
-        return ReplayResult(status=ReplayStatus.CRASHED, reason=why)
+        return ReplayResult(status=ReplayStatus.CRASHED, reason=why, sandbox=SANDBOX)
 
 
 def _chunks(pipe: IO[bytes]) -> Iterator[bytes]:

@@ -134,10 +134,13 @@ def named_parts(value: Any, name: str = "") -> List[Tuple[str, Any]]:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether it is a list of Python numbers or texts, nested or not: one part of a batch."""
-    if isinstance(value, (list, tuple)):
-        return all(map(is_plain, value))
-    return isinstance(value, (bool, int, float, str, bytes))
+    """Whether it is a list of Python numbers or texts, nested or not: one part of a batch.
+
+    Tuples have places with a meaning, such as (x, y): they are structure.
+    """
+    return isinstance(value, list) and all(
+        isinstance(part, (bool, int, float, str, bytes)) or is_plain(part) for part in value
+    )
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -6,9 +6,12 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence
+
+_NODE_PREFIX = re.compile(r"^\{\{[^}]*\}\}\s*")
 
 
 class CaseError(Exception):
@@ -110,6 +113,12 @@ def load_case(file: str, function: str) -> Case:
 
 
 def brief(error: BaseException) -> str:
-    """Type and first line of an error."""
-    text = str(error).strip().splitlines()
-    return type(error).__name__ + (": " + text[0][:300] if text else "")
+    """Type of an error and the line of its message that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = lines[0] if lines else ""
+    if said.startswith("Graph execution error"):
+        # the stack of the op comes first, then what is wrong, then the node
+        node = next((i for i, line in enumerate(lines) if line.startswith("[[{{node")), 0)
+        said = lines[node - 1] if node > 0 else lines[-1]
+    said = _NODE_PREFIX.sub("", said)
+    return type(error).__name__ + (": " + said[:300] if said else "")

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import arrays, frames
 from .entry import brief
+from .layers import layer_of_scope
 from .listening import listening
 from .state import Snapshot
 from .stepper import Outcome, Stepper, to_tensors
@@ -57,6 +58,7 @@ class Localiser:
         self.stepper, self.state = stepper, stepper.state
         self.before, self.batch, self.healthy = before, batch, healthy
         self.habits: Dict[Any, int] = {}
+        self.raised = False
         self.bad_parts = _bad_parts(batch, healthy[1] if healthy is not None else None)
 
     def run(self, failed: Outcome) -> Localised:
@@ -68,18 +70,19 @@ class Localiser:
         if outcome.error is not None and failed.error is None:
             # XLA answers NaN where an op refuses its operands; any other error shows a step that
             # does not work op by op, and is not what the run met
-            found.origin = raised_origin(outcome.error)
+            found.origin = self._raised(outcome.error)
             return found
         if outcome.symptom is None and failed.error is not None:
-            found.origin = raised_origin(failed.error)
+            found.origin = self._raised(failed.error)
             return found
         # what raised an error need not be reached by a value: ask for the cause of the error
-        followed = NONE if outcome.error is not None else trace.reached()
+        self.raised = outcome.error is not None
+        followed = NONE if self.raised else trace.reached()
         harmful, found.benign = self._counterfactuals(trace, followed)
         self._input_origin(found, harmful)
         self._birth_origins(found, harmful)
-        if outcome.error is not None and found.origin is None:
-            found.origin = raised_origin(outcome.error)
+        if outcome.error is not None and failed.error is not None and found.origin is None:
+            found.origin = self._raised(outcome.error) or self._raised(failed.error)
         elif outcome.error is not None and found.origin is not None:
             found.origin["raised"] = brief(outcome.error)[:500]
         return found
@@ -168,7 +171,8 @@ class Localiser:
 
     def _cures(self, births: FrozenSet[int]) -> bool:
         patched, outcome = self._failing(patch=births)
-        return patched.patched > 0 and outcome.symptom is None
+        cured = outcome.error is None if self.raised else outcome.symptom is None
+        return patched.patched > 0 and cured
 
     @staticmethod
     def _why_benign(record: OpRecord) -> str:
@@ -207,6 +211,24 @@ class Localiser:
         found.origin, found.others = parts[0], parts[1:]
         found.rows = sorted({row for part in parts for row in part["input"]["rows"]})
 
+    # -- ops that raise
+    def _raised(self, error: BaseException) -> Optional[Dict[str, Any]]:
+        """Fields of the report's origin for an op that raised; None when the error names no op."""
+        text = str(error)
+        op, node = _RAISED_OP.search(text), _RAISED_NODE.search(text)
+        path = node.group(1).split("/") if node else [op.group(1)] if op else [""]
+        if not path[-1] or path[-1].startswith("__inference"):
+            return None
+        line, phase, layer = _where_raised(error)
+        layer = layer or layer_of_scope(self.stepper.case, path[:-1])
+        return {
+            "op_type": re.sub(r"_\d+$", "", path[-1]), "op_name": "/".join(path),
+            "output_slot": None, "dtype": None, "shape": None, "layer": layer, "phase": phase,
+            "input": None,
+            "raised": brief(error)[:500], "source": line, "forward_op_type": None,
+            "inputs": [], "outputs": [],
+        }  # fmt: skip
+
 
 def _bad_parts(batch: Any, healthy_batch: Any) -> Tuple[str, ...]:
     """Parts of the batch that hold non-finite values which a healthy batch does not hold."""
@@ -214,22 +236,6 @@ def _bad_parts(batch: Any, healthy_batch: Any) -> Tuple[str, ...]:
     return tuple(
         name for name, array in arrays.leaves(batch) if arrays.badness(array) & ~usual.get(name, 0)
     )
-
-
-def raised_origin(error: BaseException) -> Optional[Dict[str, Any]]:
-    """Fields of the report's origin for an op that raised; None when the error names no op."""
-    text = str(error)
-    op, node = _RAISED_OP.search(text), _RAISED_NODE.search(text)
-    name = op.group(1) if op else node.group(1).split("/")[-1] if node else None
-    if name is None:
-        return None
-    line, phase, layer = _where_raised(error)
-    return {
-        "op_type": name, "op_name": node.group(1) if node else name, "output_slot": None,
-        "dtype": None, "shape": None, "layer": layer, "phase": phase, "input": None,
-        "raised": brief(error)[:500], "source": line, "forward_op_type": None,
-        "inputs": [], "outputs": [],
-    }  # fmt: skip
 
 
 def origin_of(record: OpRecord) -> Dict[str, Any]:
@@ -264,7 +270,10 @@ def replace_bad(value: Any) -> Any:
     """Put zeros in place of the non-finite values of a batch."""
 
     def repair(part: Any) -> Any:
-        array = np.array(part)
+        try:
+            array = np.array(part)
+        except Exception:
+            return part
         if not arrays.badness(array):
             return part
         array[arrays.bad_mask(array)] = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Optional
 
+from .entry import Case
+from .layers import layer_of_scope
 from .state import Snapshot
 from .stepper import Stepper
 
@@ -56,7 +58,7 @@ def parse(message: str) -> Optional[Dict[str, str]]:
     }
 
 
-def origin_from(found: Dict[str, str]) -> Dict[str, Any]:
+def origin_from(case: Case, found: Dict[str, str]) -> Dict[str, Any]:
     """Fields of the report's origin when only this instrument spoke."""
     scopes = found["op_name"].split("/")
     phase = "forward"
@@ -66,10 +68,9 @@ def origin_from(found: Dict[str, str]) -> Dict[str, Any]:
         phase = "loss"
     elif any(re.match(r"(adam|sgd|rmsprop|adagrad|nadam|ftrl|lion)", s) for s in scopes[:-1]):
         phase = "optimizer"
-    layers = [s for s in scopes[:-1] if s not in ("gradient_tape", "StatefulPartitionedCall")]
     return {
         "op_type": found["op_type"], "op_name": found["op_name"], "output_slot": None,
-        "dtype": None, "shape": None, "layer": "/".join(layers) or None, "phase": phase,
+        "dtype": None, "shape": None, "layer": layer_of_scope(case, scopes[:-1]), "phase": phase,
         "input": None, "raised": None, "source": None, "forward_op_type": None,
         "inputs": [], "outputs": [],
     }  # fmt: skip

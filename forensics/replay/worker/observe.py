@@ -9,6 +9,7 @@ import numpy as np
 from . import arrays
 from .entry import Case
 from .frames import layer_of_variable
+from .layers import activation_name, flat, keras_layers
 from .localise import batch_rows
 from .state import METRIC, SLOT, Snapshot, State
 from .stepper import EndOfData, Stepper
@@ -92,40 +93,6 @@ def _finish(row: Dict[str, Any]) -> None:
         row["update_ratio"] = float(np.sqrt(change) / np.sqrt(weight)) if weight else None
 
 
-def keras_layers(case: Case) -> Dict[str, Dict[str, Any]]:
-    """Class and activation of every Keras layer by its name."""
-    found: Dict[str, Dict[str, Any]] = {}
-    for model in _models(case):
-        for layer in _flat(model):
-            found[layer.name] = {"kind": type(layer).__name__, "activation": activation_name(layer)}
-    return found
-
-
-def _models(case: Case) -> List[Any]:
-    candidates = [case.model, *case.restore.values()]
-    return [m for i, m in enumerate(candidates) if hasattr(m, "layers") and m not in candidates[:i]]
-
-
-def _flat(model: Any) -> List[Any]:
-    out: List[Any] = []
-    for layer in getattr(model, "layers", []):
-        out.append(layer)
-        out.extend(_flat(layer))
-    return out
-
-
-def activation_name(layer: Any) -> Optional[str]:
-    """Name of a layer's activation function; `linear` when it has none but could."""
-    kind = type(layer).__name__
-    if kind in ("ReLU", "LeakyReLU", "ELU", "PReLU", "Softmax"):
-        return kind.lower()
-    activation = getattr(layer, "activation", None)
-    if activation is None:
-        return None
-    name = getattr(activation, "__name__", None) or type(activation).__name__.lower()
-    return str(name)
-
-
 def batch_parts(stepper: Stepper, step: int, first: int) -> List[Dict[str, Any]]:
     """Statistics of each part of the batch, with what the eight batches before it were like."""
     batch = stepper.batch(step)
@@ -196,7 +163,7 @@ def config(case: Case, state: State, batch: Any) -> Dict[str, Any]:
     if case.step is None:
         found["loss"], found["from_logits"] = loss_name(getattr(model, "loss", None))
         found["jit_compile"] = bool(getattr(model, "jit_compile", False) is True)
-    every = _flat(model)
+    every = flat(model)
     found["activations"] = [
         {"layer": layer.name, "activation": activation_name(layer)}
         for layer in every

@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
+import numpy as np
+
 from .entry import Case
 from .restore import RestoreError, restore
 from .state import SLOT, Snapshot, State, newborn
 from .stepper import EndOfData, Outcome, Stepper
+from .trials import healthy_level
 
 KEEP = 9
 """Snapshots kept while stepping: the failing step and eight before it, to start trials from."""
@@ -19,7 +22,7 @@ MARGIN = 10
 MAX_LEAD = 200
 """Steps that are run once more to reach the failure from an earlier start."""
 RISE = 2.0
-"""A loss this many times the lowest level of the search counts as rising already."""
+"""A loss this many times its healthy level counts as rising already."""
 SNAPSHOT_BYTES = 2 << 30
 
 Moment = Tuple[int, Snapshot, Any]
@@ -227,6 +230,6 @@ class Search:
 
 def _rising(losses: List[float], kept: int) -> bool:
     """Whether the loss was on its way up when the oldest state that is kept was taken."""
-    if kept <= 0 or len(losses) <= kept:
-        return False
-    return losses[-kept - 1] > RISE * abs(min(losses)) + 1e-12
+    level, _ = healthy_level(losses)
+    around = losses[-kept - 5 : -kept]
+    return bool(kept > 0 and around and level and np.median(around) > RISE * abs(level))

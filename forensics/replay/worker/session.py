@@ -33,7 +33,7 @@ def main() -> None:
         answer = {**session.answer, "status": "not_run", "reason": str(error)}
     except MemoryError:
         answer = session.broken("the replay ran out of memory")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         traceback.print_exc()
         answer = session.broken("the replay failed: " + brief(error))
     channel.answer(answer)
@@ -227,7 +227,7 @@ class Session:
         found = check_numerics(self.stepper, failure.before, failure.batch)
         self.answer["check_numerics"] = found
         if found is not None and self.answer.get("origin") is None:
-            self.answer["origin"] = origin_from(found)
+            self.answer["origin"] = origin_from(self.case, found)
             self.notes.append("the op is named by enable_check_numerics, in graph mode")
 
     # -- nothing failed
@@ -270,7 +270,7 @@ class Session:
         """Name a part that fails in the report; the rest of the answer stands."""
         try:
             yield
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             traceback.print_exc()
             self.notes.append("%s failed: %s" % (what, brief(error)))
 

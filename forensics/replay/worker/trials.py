@@ -124,13 +124,16 @@ class Trials:
             return "delayed" if tried.failed_at > baseline_failed_at else "still_fails", ""
         if tried.cut:
             return "not_applicable", " (no time left)"
-        after = _level(tried.losses[-10:])
-        if after is None or self.healthy is None:
+        if tried.survived <= self.failing_step - self.start:
+            return "not_applicable", " (no more data)"
+        begun, after = _level(tried.losses[:10]), _level(tried.losses[-10:])
+        if after is None or begun is None:
             return "fixed", ""
-        if after > self.healthy + TOLERANCE * abs(self.healthy):
+        healthy = begun if self.healthy is None else self.healthy
+        if after > healthy + TOLERANCE * abs(healthy):
             return "still_fails", " (finite, but the loss does not come back to its level)"
-        begun = _level(tried.losses[:10])
-        if self.falling and begun is not None and len(tried.losses) >= 20 and after >= begun:
+        must_fall = self.falling or self.healthy is None
+        if must_fall and tried.survived >= 20 and after >= begun:
             return "still_fails", " (finite, but the loss no longer falls)"
         return "fixed", ""
 

@@ -1,0 +1,299 @@
+"""Parts of the worker that need TensorFlow, in the process of the tests."""
+
+from __future__ import annotations
+
+import gc
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forensics.replay.worker import entry, listening, localise, restore, state, stepper, trials
+from forensics.replay.worker.trace import Trace
+
+pytestmark = pytest.mark.tf
+tf: Any = pytest.importorskip("tensorflow")
+keras: Any = pytest.importorskip("keras")
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """Leave no variable of another test to be found by the garbage collector."""
+    keras.utils.set_random_seed(1)
+    yield
+    keras.backend.clear_session()
+    gc.collect()
+
+
+def compiled(loss: str = "mse") -> Any:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="d")], name="net")
+    model.compile(keras.optimizers.Adam(0.1), loss=loss, metrics=["mae"])
+    return model
+
+
+def batch(step: int) -> Any:
+    rng = np.random.default_rng(step)
+    return rng.random((4, 3), np.float32), rng.random((4, 2), np.float32)
+
+
+def prepared(case: entry.Case) -> stepper.Stepper:
+    everything = state.State(case.restore)
+    steps = stepper.Stepper(case, everything)
+    restore.build(case, everything, steps, steps.batch(0))
+    return steps
+
+
+def test_a_step_from_a_snapshot_ends_in_the_same_state_bit_by_bit() -> None:
+    model = compiled()
+    steps = prepared(entry.Case({"model": model, "batch": batch}))
+    before, afters = steps.state.snapshot(), []
+    for _ in range(2):
+        steps.state.load(before)
+        assert steps.own(steps.batch(0)).symptom is None
+        afters.append(steps.state.snapshot())
+    assert afters[0].likeness(afters[1]) == "bitwise"
+    assert afters[0].likeness(before) == "none"
+    steps.state.load(before)
+    assert steps.state.snapshot().likeness(before) == "bitwise"
+    assert int(model.optimizer.iterations) == 0
+
+
+def test_a_snapshot_holds_the_generators_of_python_and_numpy() -> None:
+    everything = state.State({})
+    before = everything.snapshot()
+    drawn = random.random(), float(np.random.rand())
+    everything.load(before)
+    assert (random.random(), float(np.random.rand())) == drawn
+
+
+def test_likeness_tells_rounding_from_difference() -> None:
+    one, near, far = (
+        state.Snapshot({1: np.asarray([1.0 + d, np.nan], np.float32)}) for d in (0, 1e-7, 1e-3)
+    )
+    assert one.likeness(near) == "tolerance"
+    assert one.likeness(far) == "none"
+    assert one.likeness(state.Snapshot({})) == "none"
+
+
+def test_variables_carry_the_roles_and_names_that_the_user_knows() -> None:
+    raw = tf.Variable([1.0], name="raw")
+    model = compiled()
+    steps = prepared(entry.Case({"model": model, "batch": batch, "restore": {"raw": raw}}))
+    roles = {v.name: v.role for v in steps.state.variables}
+    assert roles["net/d/kernel"] == roles["raw"] == state.WEIGHT
+    assert roles["adam/net_d_kernel_velocity"] == roles["adam/iteration"] == state.SLOT
+    assert state.METRIC in roles.values()
+    raw.assign([np.inf])
+    for metric in model.metrics:
+        for variable in metric.variables:
+            variable.assign(variable * np.nan)
+    assert list(steps.state.bad()) == ["raw"]
+
+
+def test_variables_born_in_a_first_step_start_from_their_first_values() -> None:
+    layer, optimizer = keras.layers.Dense(2, name="late"), keras.optimizers.Adagrad(0.1)
+
+    @tf.function
+    def step(data: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(layer(data[0])))
+        optimizer.apply(tape.gradient(loss, layer.trainable_variables), layer.trainable_variables)
+        return loss
+
+    case = entry.Case({"step": step, "batch": batch, "restore": {"l": layer, "o": optimizer}})
+    everything = state.State(case.restore)
+    steps = stepper.Stepper(case, everything)
+    built = restore.build(case, everything, steps, steps.batch(0))
+    assert layer.built and optimizer.built
+    assert int(optimizer.iterations) == 0
+    slot = next(v for v in everything.variables if "late_kernel" in v.name)
+    assert np.all(built.values[slot.key] == np.float32(0.1))  # Adagrad does not start at zero
+    losses = []
+    for _ in range(2):
+        everything.load(built)
+        losses.append(steps.own(steps.batch(0)).loss)
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("kind", ["plain", "signature", "method", "object"])
+def test_a_changed_setting_takes_effect_in_every_kind_of_function(kind: str) -> None:
+    factor = {"value": 1.0}
+
+    class Thing:
+        @tf.function
+        def call(self, x: Any) -> Any:
+            return x * factor["value"]
+
+        __call__ = call
+
+    def body(x: Any) -> Any:
+        return x * factor["value"]
+
+    functions = {
+        "plain": tf.function(body),
+        "signature": tf.function(body, input_signature=[tf.TensorSpec([1], tf.float32)]),
+        "method": Thing().call,
+        "object": Thing(),
+    }
+    function, one = functions[kind], tf.constant([1.0])
+    steps = stepper.Stepper(entry.Case({"step": function, "batch": str}), state.State({}))
+    assert float(function(one)[0]) == 1.0
+    factor["value"] = 2.0
+    steps.retrace()
+    assert float(function(one)[0]) == 2.0
+
+
+def test_a_trace_leaves_nothing_behind_when_the_step_raises() -> None:
+    def step(data: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(data)
+        tape.gradient(loss, data)
+        raise RuntimeError("no")
+
+    from tensorflow.python.framework import op_callbacks
+
+    optimizer = keras.optimizers.SGD()
+    optimizer.build([keras.Variable([1.0])])
+    before = tf.GradientTape.gradient, keras.optimizers.SGD.apply
+    steps = stepper.Stepper(entry.Case({"step": step, "batch": str}), state.State({}))
+    with listening.listening(Trace(steps.state)):
+        outcome = steps.eager(tf.ones(3))
+    assert isinstance(outcome.error, RuntimeError)
+    assert (tf.GradientTape.gradient, keras.optimizers.SGD.apply) == before
+    assert not tf.config.functions_run_eagerly()
+    assert not op_callbacks.should_invoke_op_callbacks()
+
+
+def test_an_error_of_the_trace_is_not_one_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Any, *args: Any) -> None:
+        raise KeyError("phase")
+
+    monkeypatch.setattr(Trace, "_op", broken)
+    steps = stepper.Stepper(entry.Case({"step": tf.reduce_sum, "batch": str}), state.State({}))
+    trace = Trace(steps.state)
+    with listening.listening(trace):
+        outcome = steps.eager(tf.ones(3))
+    assert (outcome.error, outcome.loss) == (None, 3.0)
+    assert trace.troubles and "KeyError" in trace.troubles[0]
+
+
+def test_trials_change_the_optimizer_and_give_it_back() -> None:
+    model = compiled()
+    steps = prepared(entry.Case({"model": model, "batch": batch}))
+    before = steps.state.snapshot()
+    moved = {}
+    for name, change in {
+        "own": None,
+        "slower": lambda: trials._slower([model.optimizer], 10.0),
+        "clipped": lambda: trials._clipped([model.optimizer]),
+    }.items():
+        steps.state.load(before)
+        steps.retrace()
+        if change is None:
+            steps.own(steps.batch(0))
+        else:
+            with change() as used:
+                steps.own(steps.batch(0))
+            assert used
+        after = steps.state.snapshot()
+        kernel = next(v.key for v in steps.state.variables if v.name == "net/d/kernel")
+        moved[name] = float(np.abs(after.values[kernel] - before.values[kernel]).max())
+    assert moved["slower"] == pytest.approx(moved["own"] / 10, rel=1e-3)
+    assert model.optimizer.global_clipnorm is None
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
+    steps.state.load(before)
+    steps.retrace()
+    steps.own(steps.batch(0))
+    kernel_value = model.layers[0].kernel.numpy()
+    assert float(np.abs(kernel_value - before.values[kernel]).max()) == moved["own"]
+
+
+def test_a_trial_whose_change_the_step_does_not_use_is_not_judged() -> None:
+    weight, idle = tf.Variable([1.0]), keras.optimizers.SGD()
+    idle.build([keras.Variable([1.0])])
+
+    def step(x: Any) -> Any:
+        weight.assign_add(x)
+        return tf.reduce_sum(weight / (3.0 - weight))
+
+    case = entry.Case(
+        {"step": step, "batch": lambda i: np.ones(1, np.float32), "restore": {"w": weight}}
+    )
+    steps = stepper.Stepper(case, state.State(case.restore))
+    rows = trials.Trials(steps, 0, steps.state.snapshot(), 1, None, 1e30, [1.0]).run()
+    assert [r["status"] for r in rows] == ["not_applicable"] * 2
+    assert all("does not use it" in r["change"] for r in rows)
+    assert rows[0]["baseline"] == "fails at step 1 when run from step 0"
+
+
+def judged(losses: list[float], healthy: list[float], **fields: Any) -> str:
+    """Judge a course of losses against those of the healthy part."""
+    everything = state.State({})
+    steps = stepper.Stepper(entry.Case({"step": print, "batch": str}), everything)
+    trial = trials.Trials(steps, 0, everything.snapshot(), 10, None, 1e30, healthy)
+    tried = trials.Tried()
+    tried.losses = losses
+    for name, value in fields.items():
+        setattr(tried, name, value)
+    return trial._verdict(tried, 10)[0]
+
+
+def test_a_remedy_is_a_fix_only_if_training_goes_on() -> None:
+    falling = [2.0 - 0.05 * i for i in range(20)]
+    assert judged([1.0 - 0.01 * i for i in range(60)], falling) == "fixed"
+    assert judged([1.0] * 60, falling) == "still_fails"
+    assert judged([5.0] * 60, falling) == "still_fails"
+    assert judged([1.0] * 60, [1.0] * 20) == "fixed"
+    assert judged([1.0] * 8, [1.0], failed_at=8) == "still_fails"
+    assert judged([1.0] * 30, [1.0], failed_at=30) == "delayed"
+    assert judged([1.0] * 40, [1.0], cut=True) == "not_applicable"
+    assert judged([1.0] * 5, [1.0]) == "not_applicable"
+
+
+def test_batches_reach_a_model_in_the_shape_and_precision_of_fit() -> None:
+    x, y = np.zeros((2, 3)), np.zeros(2, np.int64)
+    packed = stepper.packed([x, y, None])
+    assert isinstance(packed, tuple) and len(packed) == 2
+    assert packed[0].dtype == np.float32 and packed[1].dtype == np.int64
+    assert stepper.packed({"a": x})["a"].dtype == np.float32
+    assert localise.batch_rows(packed) == 2
+
+
+def test_a_step_written_for_numpy_is_traced_with_numpy() -> None:
+    weight = tf.Variable([0.0], name="weight")
+
+    def step(x: Any) -> Any:
+        x = x.copy()  # no tensor has it
+        loss = tf.reduce_sum(tf.math.log(weight * x))
+        weight.assign_add([1.0])
+        return loss
+
+    ones = np.ones(3, np.float32)
+    case = entry.Case({"step": step, "batch": lambda i: ones, "restore": {"w": weight}})
+    steps = stepper.Stepper(case, state.State(case.restore))
+    before = steps.state.snapshot()
+    failed = steps.judge(steps.own(ones))
+    found = localise.Localiser(steps, before, ones, None).run(failed)
+    assert failed.symptom == "loss"
+    # nothing that training keeps took the value: only the loss that was returned did
+    assert found.eager_outcome.symptom == "loss"
+    assert [r.op_type for r in found.trace.records.values()] == ["Log"]
+    assert found.origin is not None and found.origin["op_type"] == "Log"
+
+
+def test_a_checkpoint_of_something_else_does_not_fit(tmp_path: Any) -> None:
+    path = tf.train.Checkpoint(net=tf.Variable([1.0])).write(str(tmp_path / "ckpt-1"))
+    weight = tf.Variable([2.0])
+    case = entry.Case({"step": print, "batch": str, "restore": {"weight": weight}})
+    everything = state.State(case.restore)
+    with pytest.raises(restore.RestoreError, match=r"it holds net, .*the case restores weight"):
+        restore.restore(case, everything, path, "tensor_bundle", 1)
+    (tmp_path / "broken.weights.h5").write_bytes(b"no hdf5")
+    model = compiled()
+    prepared(entry.Case({"model": model, "batch": batch}))
+    case = entry.Case({"model": model, "batch": batch})
+    with pytest.raises(restore.RestoreError, match="does not fit the case"):
+        restore.restore(case, everything, str(tmp_path / "broken.weights.h5"), "weights_h5", 1)
+    assert float(weight[0]) == 2.0

@@ -51,7 +51,7 @@ def test_a_logarithm_of_zero_in_a_custom_loss(tmp_path: Path) -> None:
     assert result.chain[0].startswith("Log") and result.chain[-1] == "the differentiated loss"
     # no clipping and no rate helps against a row of the data
     assert {t.status for t in result.trials} == {TrialStatus.STILL_FAILS}
-    assert {t.steps_survived for t in result.trials} == {7}
+    assert {t.steps_survived for t in result.trials} == {8}
 
 
 def test_a_root_that_is_bad_only_in_its_gradient(tmp_path: Path) -> None:

@@ -297,3 +297,16 @@ def test_a_checkpoint_of_something_else_does_not_fit(tmp_path: Any) -> None:
     with pytest.raises(restore.RestoreError, match="does not fit the case"):
         restore.restore(case, everything, str(tmp_path / "broken.weights.h5"), "weights_h5", 1)
     assert float(weight[0]) == 2.0
+
+
+@pytest.mark.parametrize("method", ["write", "save"])
+def test_a_tensor_bundle_is_restored_however_it_was_written(tmp_path: Any, method: str) -> None:
+    weight, extra = tf.Variable([2.0]), tf.Variable([5.0])
+    path = getattr(tf.train.Checkpoint(weight=weight), method)(str(tmp_path / "ckpt"))
+    weight.assign([3.0])
+    for held, notes in (({"weight": weight}, 0), ({"weight": weight, "extra": extra}, 1)):
+        weight.assign([3.0])
+        case = entry.Case({"step": print, "batch": str, "restore": held})
+        said = restore.restore(case, state.State(held), path, "tensor_bundle", 1)
+        assert len(said) == notes
+        assert (float(weight[0]), float(extra[0])) == (2.0, 5.0)

@@ -99,7 +99,8 @@ def _bundle(case: Case, path: str) -> List[str]:
         raise RestoreError(
             "it holds %s, the case restores %s" % (", ".join(names[:8]), ", ".join(case.restore))
         )
-    status = tf.train.Checkpoint(**case.restore).restore(path)
+    # unlike `restore`, `read` does not ask for the save counter that `write` leaves out
+    status = tf.train.Checkpoint(**case.restore).read(path)
     try:
         status.assert_existing_objects_matched()
     except AssertionError:

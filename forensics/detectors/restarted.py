@@ -21,9 +21,9 @@ from forensics.domain.scene import Scene
 class Restarted:
     """The steps of the loss go back: the run was resumed from an earlier state.
 
-    **Why it matters.** The stretch is there twice, once of each process. Both are kept: a tool that
-    drops one of them may drop the one that failed. What the checkpoint did not hold (data order,
-    random seeds, sometimes the optimizer's slots) starts anew at this step.
+    **Why it is bad.** By itself it is not. The stretch is there twice, once of each process. Both
+    are kept: a tool that drops one of them may drop the one that failed. What the checkpoint did
+    not hold (data order, random seeds, sometimes the optimizer's slots) starts anew at this step.
 
     **What it says.** A note, never more: a restart by itself is healthy.
 

@@ -252,6 +252,9 @@ def read_document(report: Report) -> dict[str, Any]:
         document: dict[str, Any] = DOCUMENT.read(report.document, "")
     except RecursionError:
         raise ReportUnreadable("the report is nested too deeply") from None
+    for index, series in enumerate(document["series"]):
+        if len(series["steps"]) != len(series["values"]):
+            raise ReportUnreadable(f"series[{index}]: steps and values differ in length")
     return document
 
 

@@ -164,9 +164,13 @@ def _replayed(document: Section, path: str) -> str:
 
 
 def replay_text(replay: Section) -> str:
-    """Return how the replay ended and why; the reason alone when there was none."""
+    """Return how the replay ended and why.
+
+    The reason stands alone where there was no replay, and where nothing was met: it says whether
+    there was a failure to meet at all.
+    """
     reason = sentence(replay["reason"] or "")
-    if replay["status"] == "not_run" and reason:
+    if replay["status"] in ("not_run", "not_reproduced") and reason:
         return reason
     return f"{REPLAY.get(replay['status'], plain(replay['status']))} {reason}".strip()
 

@@ -105,6 +105,16 @@ CHANGE = {
     "variance": "changed its noise",
     "spike": "spiked",
     "blow_up": "blew up",
+    "slow_blow_up": "blew up slowly",
+    "divergence": "began to diverge",
+    "level_rise": "rose to a higher level",
+    "level_drop": "fell to a lower level",
+    "variance_rise": "became noisier",
+    "oscillation": "began to oscillate",
+    "gradient_collapse": "collapsed",
+    "plateau": "stopped falling",
+    "recovered_rise": "rose and recovered",
+    "gradient_non_finite": "became NaN or Inf",
     "non_finite": "became NaN or Inf",
 }
 
@@ -114,8 +124,8 @@ CAUSE = {
     ),
     "vanishing_gradients": "Gradients die on the way to the first layers, so nothing is learnt.",
     "learning_rate_too_high": (
-        "The step size makes the loss oscillate, diverge or blow up; a lower rate from the same "
-        "state survives."
+        "The step size is too large for the curvature of the loss: it oscillates, diverges or "
+        "blows up."
     ),
     "learning_rate_too_low": "There is no progress although the gradients are healthy.",
     "unstable_loss": (
@@ -129,7 +139,7 @@ CAUSE = {
     "data_scale": "Inputs or targets are not normalised, or an outlier is orders of magnitude off.",
     "label_out_of_range": "A label is outside what the loss accepts, e.g. a class index ≥ classes.",
     "bad_initialization": "The weights start too large, too small or all equal.",
-    "precision_overflow": "A value left the range of float16 or bfloat16; float32 survives.",
+    "precision_overflow": "A value left the range or the resolution of float16 or bfloat16.",
     "loss_activation_mismatch": (
         "The last activation, the loss, from_logits or the label encoding do not belong together."
     ),

@@ -113,6 +113,7 @@ def test_numbers_are_decoded_and_unknown_keys_dropped() -> None:
         (("series", 0, "steps"), [2**70], r"series\[0\].steps\[0\]: expected an integer"),
         (("series", 0, "values"), [10**400], r"series\[0\].values\[0\]: expected a number"),
         (("series", 0, "values"), ["12"], r"series\[0\].values\[0\]: expected a number"),
+        (("series", 0, "steps"), [1], r"series\[0\]: steps and values differ in length"),
         (("findings", 0, "evidence"), ["x"], r"evidence\[0\]: expected an object with a type"),
         (("limits", "values"), {"A": 1}, "limits.values.A: expected an object"),
         (("replay", "collective"), "no", "replay.collective: expected a boolean, not text"),

@@ -110,6 +110,8 @@ def failure(run: Run) -> Failure | None:
     onset, loss = loss_onset(run), run.train_loss
     if onset is None or loss is None or not onset.failed or onset.onset is None:
         return None
+    if run.train_loss_is_part:
+        return None  # what a part of the loss does while the whole is unknown is no failure
     index = min(onset.onset, len(loss) - 1)
     low, high = onset.interval if onset.interval is not None else (index, index)
     steps = loss.steps

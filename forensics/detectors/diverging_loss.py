@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -31,7 +31,9 @@ class DivergingLoss:
 
     **What it says.** The onset comes from the change-point analysis of the loss and the gradient
     norm, which ignores rises that recover. The size is the lasting level after the onset over the
-    lowest lasting level before it: a rise of `severe` and more is an error, less is a warning.
+    lowest lasting level before it: a rise of `severe` and more is an error, less is a warning. The
+    rise of a part (a KL term that is annealed, a generator's loss) is only noted where no total
+    was logged: parts may rise while their sum falls.
 
     Parameters
     ----------
@@ -66,7 +68,8 @@ class DivergingLoss:
             return
         rise = self._rise(loss.values, onset.onset)
         if rise is not None:
-            yield self._finding(loss, onset, onset.onset, rise)
+            found = self._finding(loss, onset, onset.onset, rise)
+            yield noted_as_part(found) if scene.run.train_loss_is_part else found
 
     def _rise(self, values: FloatArray, onset: int) -> float | None:
         """Lasting level after over the lowest before; None without finite points after."""
@@ -110,8 +113,20 @@ class DivergingLoss:
         blown = [*calm, *[0.5 * 3.0 ** (k + 1) for k in range(12)], *[2e5] * 20]
         return (
             Example("a blow-up at step 80", logged(curve(blown)), 80, Severity.ERROR),
+            Example(
+                "a generator's loss that rises, without a total",
+                logged(curve(blown, tag="generator_loss")),
+                80,
+                Severity.INFO,
+            ),
             Example("a falling loss", logged(curve(falling(120)))),
         )
+
+
+def noted_as_part(found: Finding) -> Finding:
+    """Lower a finding on the loss to a note: the curve is a part, the total was not logged."""
+    summary = f"{found.summary}; it is a part, the total loss was not logged"
+    return replace(found, severity=Severity.INFO, summary=summary)
 
 
 def lowest_level(values: FloatArray, window: int) -> float:

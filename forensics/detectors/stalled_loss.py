@@ -10,7 +10,7 @@ import numpy as np
 
 from forensics.detectors.base import LOSS_LINE, Example
 from forensics.detectors.curves import curve_evidence, loss_onset
-from forensics.detectors.diverging_loss import STALLED_KINDS
+from forensics.detectors.diverging_loss import STALLED_KINDS, noted_as_part
 from forensics.detectors.scenes import curve, falling, logged
 from forensics.domain.findings import Finding, NotChecked, Severity
 from forensics.domain.quantity import Quantity
@@ -25,7 +25,8 @@ class StalledLoss:
     such as units that died, gradients that collapsed or a step size at which the loss only bounces.
 
     **What it says.** A warning with the onset found by the change-point analysis of the loss and
-    the gradient norm. A loss that flattens gradually is not reported.
+    the gradient norm. A loss that flattens gradually is not reported,
+    and of a part of the loss (no total was logged) it is only noted.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ class StalledLoss:
         step, last = int(loss.steps[index]), len(loss) - 1
         low, high = onset.interval if onset.interval is not None else (index, index)
         verb = "swings" if onset.kind in ("oscillation", "variance_rise") else "stops falling"
-        yield Finding(
+        found = Finding(
             code=self.code,
             name=self.name,
             severity=Severity.WARNING,
@@ -75,6 +76,7 @@ class StalledLoss:
             p_value=onset.p_value,
             score=onset.effect,
         )
+        yield noted_as_part(found) if scene.run.train_loss_is_part else found
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:

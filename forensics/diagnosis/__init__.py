@@ -55,7 +55,7 @@ def _clues(scene: Scene, findings: Sequence[Finding]) -> tuple[Clue, ...]:
     clues = unique(c for c in found if not (known and c.sign in SHAPES))
     if any(c.sign is Sign.JUMPED_GRADIENTS for c in clues):
         # One jump out of calm is the whole rise of the loss, which then is no slow divergence.
-        return tuple(c for c in clues if c.sign is not Sign.DIVERGED)
+        return tuple(c for c in clues if c.sign not in (Sign.DIVERGED, Sign.ROSE))
     return clues
 
 

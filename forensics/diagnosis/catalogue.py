@@ -48,7 +48,7 @@ CATALOGUE: dict[Cause, Entry] = {
         0.08,
         {
             S.GROWTH_LATER: 3.0, S.GROWTH_FIRST_STEP: 1.0, S.OPTIMIZER_OVERFLOW: 2.5,
-            S.GROWN_GRADIENTS: 3.0, S.JUMPED_GRADIENTS: 1.0, S.GROWN_LOSS: 2.5, S.DIVERGED: 2.0,
+            S.GROWN_GRADIENTS: 3.0, S.JUMPED_GRADIENTS: 1.0, S.GROWN_LOSS: 2.5, S.DIVERGED: 2.0, S.ROSE: 0.5,
             S.CLIP_FIXES_GROWTH: 1.5, S.RATE_NO_HELP: 0.5, S.CLIP_NO_HELP: -1.5,
             S.SPIKE_BEFORE_DEATH: 2.0, S.INF_FIRST: 0.5, S.SUDDEN: -1.5, S.BATCH_OUTLIER: -1.0,
             S.VANISHING: -3.0, S.RATE_LARGE: 0.5, S.HUGE_AT_START: 1.5,
@@ -62,9 +62,10 @@ CATALOGUE: dict[Cause, Entry] = {
         0.10,
         {
             S.GROWTH_LATER: 3.0, S.GROWTH_FIRST_STEP: -4.0, S.OPTIMIZER_OVERFLOW: 1.5,
-            S.GROWN_GRADIENTS: 2.0, S.GROWN_LOSS: 2.5, S.DIVERGED: 3.0, S.RATE_ROSE: 4.0,
+            S.GROWN_GRADIENTS: 2.0, S.GROWN_LOSS: 2.5, S.DIVERGED: 2.5, S.RATE_ROSE: 4.0,
             S.RATE_LARGE: 1.5, S.RATE_FIXES_GROWTH: 2.0, S.RATE_DELAYS: 1.0, S.RATE_NO_HELP: -1.5,
-            S.SPIKE_BEFORE_DEATH: 4.5, S.OSCILLATES: 3.0, S.STALLED: 0.5, S.SUDDEN: -1.5,
+            S.SPIKE_BEFORE_DEATH: 4.5, S.OSCILLATES: 1.5, S.STALLED: 0.5, S.SUDDEN: -1.5,
+            S.ROSE: 1.0,
             S.BATCH_OUTLIER: -1.5, S.VANISHING: -3.0, S.RATE_TINY: -4.0,
             S.HUGE_AT_START: -3.0, S.RECOVERS: -2.0,
         },
@@ -74,7 +75,7 @@ CATALOGUE: dict[Cause, Entry] = {
     Cause.LEARNING_RATE_TOO_LOW: Entry(
         "no progress although gradients are healthy",
         0.01,
-        {S.RATE_TINY: 6.0, S.STALLED: 1.0, S.RATE_LARGE: -4.0, S.DIVERGED: -3.0},
+        {S.RATE_TINY: 6.0, S.STALLED: 1.0, S.RATE_LARGE: -4.0, S.DIVERGED: -3.0, S.ROSE: -1.0},
         ("learning_rate_times_10",),
         "raise the learning rate ten-fold and compare the first hundred steps",
     ),

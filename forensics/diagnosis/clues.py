@@ -51,6 +51,7 @@ class Sign(StrEnum):
     JUMPED_GRADIENTS = "jumped_gradients"
     GROWN_LOSS = "grown_loss"
     DIVERGED = "diverged"
+    ROSE = "rose"
     RATE_ROSE = "rate_rose"
     RATE_LARGE = "rate_large"
     RATE_TINY = "rate_tiny"

@@ -28,10 +28,18 @@ SPIKE = 10.0
 """Peak of the loss over its level until then that can kill units."""
 SPIKE_WINDOW = 25
 """Points before the silence in which such a peak counts."""
-LARGE_RATE = {"sgd": 0.5}
-"""Learning rates that are large, by optimizer."""
-LARGE_RATE_ADAPTIVE = 0.03
-"""The same for adaptive and unknown ones."""
+LARGE_RATE = {
+    "sgd": 0.5,
+    **dict.fromkeys(("adam", "adam_w", "adamw", "adamax", "nadam", "rmsprop", "rms_prop"), 0.03),
+    **dict.fromkeys(("lion", "muon"), 0.01),
+    "adagrad": 0.3,
+}
+"""Learning rates that are large, by optimizer: 30 times the default of Keras (50 times for SGD;
+rounded, Lion's default of 0.001 is already at the upper end of what is used).
+
+An optimizer that is not listed has no usual range: Adadelta's is 1 by definition, Adafactor and
+Ftrl scale theirs, and nothing is known of one of the user's own.
+"""
 
 _DIRECT = {
     "DAT001": Sign.INPUT_NON_FINITE,
@@ -43,7 +51,6 @@ _DIRECT = {
     "GRD003": Sign.DEAD,
     "ACT001": Sign.DEAD,
     "ACT002": Sign.SATURATED,
-    "LOS001": Sign.DIVERGED,
     "LOS003": Sign.IMPLAUSIBLE_FIRST_LOSS,
     "LOS004": Sign.GROWN_LOSS,
 }
@@ -67,6 +74,10 @@ def finding_clues(scene: Scene, findings: Sequence[Finding]) -> Iterator[Clue]:
             yield Clue(Sign.WIDE_KERNELS, found.summary, (found.code,))
         elif found.code == "GRD001":
             yield Clue(_growth_sign(scene.run, found), found.summary, (found.code,))
+        elif found.code == "LOS001":
+            # A rise below the limit has many harmless reasons: harder data, a term that is annealed.
+            blown_up = found.severity is Severity.ERROR
+            yield Clue(Sign.DIVERGED if blown_up else Sign.ROSE, found.summary, (found.code,))
         elif found.code == "LOS002":
             yield Clue(_stall_sign(found), found.summary, (found.code,))
         elif found.code == "PRC001" and "loss scale" in found.summary:
@@ -225,11 +236,13 @@ def _spike(run: Run, silent: Sequence[Finding]) -> Iterator[Clue]:
 
 
 def _rate(run: Run, settings: Settings) -> Iterator[Clue]:
-    """Return a learning rate that is large for its optimizer."""
+    """Return a learning rate that is large for its optimizer, where one is known."""
     rates: tuple[Series, ...] = run.of(Quantity.LEARNING_RATE, StepAxis.BATCH)
     rate = float(np.max(rates[0].values)) if rates and len(rates[0]) else settings.learning_rate
     if rate is None or not np.isfinite(rate):
         return
-    limit = LARGE_RATE.get(settings.optimizer or "", LARGE_RATE_ADAPTIVE)
-    if rate > limit:
-        yield Clue(Sign.RATE_LARGE, f"a learning rate of {rate:.3g} is large")
+    limit = LARGE_RATE.get(settings.optimizer or "")
+    if limit is not None and rate > limit:
+        yield Clue(
+            Sign.RATE_LARGE, f"a learning rate of {rate:.3g} is large for `{settings.optimizer}`"
+        )

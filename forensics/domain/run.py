@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from forensics.domain.loss_tags import LossRole, loss_role
 from forensics.domain.quantity import Quantity, StepAxis
 
 if TYPE_CHECKING:
@@ -219,14 +220,31 @@ class Run:
         """The series that stands for the training loss, None when none was logged.
 
         Batches before epochs; among several losses (a total and its parts, two networks) the one
-        with the plainest tag, because parts carry a word of their own.
+        whose tag tells the most of a total and is the shortest.
         """
+        return min(
+            self._losses, key=lambda s: (loss_role(s.tag), _last_length(s.tag), -len(s)), default=None
+        )
+
+    @property
+    def train_loss_is_part(self) -> bool:
+        """Whether `train_loss` is a part of what is minimised, because no total was logged.
+
+        A penalty or one side of a game is a part; any loss with a word of its own is, where
+        another one stands beside it.
+        """
+        loss = self.train_loss
+        if loss is None:
+            return False
+        role = loss_role(loss.tag)
+        several = len({s.tag for s in self._losses}) > 1
+        return role is LossRole.PART or (several and role is not LossRole.TOTAL)
+
+    @property
+    def _losses(self) -> tuple[Series, ...]:
+        """Training losses on one axis, batches if there are any."""
         found = self.of(Quantity.TRAIN_LOSS)
-        if not found:
-            return None
-        axis = found[0].step_axis
-        same = [s for s in found if s.step_axis is axis]
-        return min(same, key=lambda s: (_plainness(s.tag), -len(s)))
+        return tuple(s for s in found if s.step_axis is found[0].step_axis)
 
     @property
     def gradient_norm(self) -> Series | None:
@@ -255,8 +273,5 @@ class Run:
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
-def _plainness(tag: str) -> tuple[int, int]:
-    """Order of loss tags: plain names first, then short ones."""
-    last = tag.replace("\\", "/").split("/")[-1].lower()
-    plain = {"loss", "batch_loss", "epoch_loss", "train_loss", "loss_1", "total_loss"}
-    return (last not in plain, len(last))
+def _last_length(tag: str) -> int:
+    return len(tag.replace("\\", "/").split("/")[-1])

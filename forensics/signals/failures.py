@@ -46,6 +46,9 @@ _SUDDEN = 1.0 / 3.0  # share of the growth of a spread that happens within a ten
 _SLOW = 0.05  # share of the run that a slow blow-up takes at the least
 _BEFORE_END = 5  # values before a non-finite one in which a single gross value is its herald
 _EARLIER = 5  # times that an onset may be moved to an earlier rise
+_LEARNT_ON = float(np.log(2.0))
+"""Nats: a run that ends at less than half of its level at the change has gone on learning."""
+
 _PERIODS = 4000  # values in which a period is looked for
 _PERIODIC = 0.2  # share of the power in one frequency; white noise has about log(n) / n
 
@@ -155,8 +158,22 @@ def _spread_rise(loss: Floats, curve: Floats, threshold: float) -> Failure | Non
     span = max(_SPREAD_WIDTH, curve.shape[0] // 10)
     if level_step(relative, where.first, span) < _SUDDEN * rise.effect:
         return None
+    if _learnt_on(curve, where.first):
+        return None
     kind = "oscillation" if _periodic(curve[where.first :]) else "variance_rise"
     return Failure(kind, where, rise.effect, rise.score)
+
+
+def _learnt_on(curve: Floats, first: int) -> bool:
+    """Whether the run ends well below its level at a change, which then did it no lasting harm.
+
+    A loss that is flat at first, with hardly any noise, and falls later looks like one whose
+    spread grew: the fall itself is read as spread.
+    """
+    after = curve[first:]
+    around = curve[max(first - _SPREAD_WIDTH, 0) : first + 1]
+    end = after[-max(_SPREAD_WIDTH // 2, after.shape[0] // 4) :]
+    return bool(np.median(around) - np.median(end) > _LEARNT_ON)
 
 
 def _periodic(values: Floats) -> bool:

@@ -116,25 +116,43 @@ class ExplodingGradients:
     def _finding(self, found: tuple[Series, int, int, float]) -> Finding:
         norm, first, peak, grown = found
         step = int(norm.steps[first])
-        value = float(norm.values[peak])
-        size = (
-            "past the largest float" if math.isinf(grown) else f"{10.0 ** min(grown, 300):.3g}-fold"
-        )
         return Finding(
             code=self.code,
             name=self.name,
             severity=Severity.ERROR,
-            summary=(
-                f"the gradient norm `{norm.tag}` grows {size} up to the failure "
-                f"(to {value:.3g}), out of its band since {norm.step_axis.value} {step}"
-            ),
+            summary=self._summary(norm, first, peak, grown),
             onset_step=step,
             onset_interval=(int(norm.steps[max(first - 1, 0)]), step),
             step_axis=norm.step_axis,
             evidence=(
-                curve_evidence(norm, first, peak, grown, self.decades, "decades above healthy"),
+                curve_evidence(norm, first, peak, grown, self.decades, "decades above healthy")
+                if not self._huge_at_start(norm, first)
+                else curve_evidence(
+                    norm, first, peak, float(norm.values[peak]), self.huge, "gradient norm"
+                ),
             ),
             score=None if math.isinf(grown) else grown,
+        )
+
+    def _huge_at_start(self, norm: Series, first: int) -> bool:
+        """Whether it was found by its size in the first points, not by any growth."""
+        return not np.any(norm.values[:first] > 0) and float(norm.values[first]) >= self.huge
+
+    def _summary(self, norm: Series, first: int, peak: int, grown: float) -> str:
+        value, since = float(norm.values[peak]), f"{norm.step_axis.value} {int(norm.steps[first])}"
+        if self._huge_at_start(norm, first):
+            start = float(norm.values[first])
+            later = f" and reaches {value:.3g}" if value > 2.0 * start else ""
+            return (
+                f"the gradient norm `{norm.tag}` is {start:.3g} from {since} on{later} "
+                f"(limit {self.huge:.3g})"
+            )
+        size = (
+            "past the largest float" if math.isinf(grown) else f"{10.0 ** min(grown, 300):.3g}-fold"
+        )
+        return (
+            f"the gradient norm `{norm.tag}` grows {size} up to the failure "
+            f"(to {value:.3g}), out of its band since {since}"
         )
 
     @classmethod

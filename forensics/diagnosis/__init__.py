@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-from forensics.diagnosis.catalogue import CATALOGUE
+from forensics.diagnosis.catalogue import CATALOGUE, STRONG
 from forensics.diagnosis.clues import SHAPES, Clue, Sign, unique
 from forensics.diagnosis.mechanisms import is_understood, replay_clues
 from forensics.diagnosis.remedies import remedies
@@ -68,11 +68,12 @@ def _worded(
         # Whatever is wrong is what remains to be explained.
         wrong = (f.code for f in findings if f.severity is not Severity.INFO)
         supporting = tuple(dict.fromkeys(wrong))
+    grade = _grade(one, supporting, scene.replay)
     return Diagnosis(
         cause=one.cause,
         confidence=one.confidence,
-        grade=_grade(one, supporting, scene.replay),
-        summary=_summary(entry.meaning, one.supporting),
+        grade=grade,
+        summary=_summary(entry.meaning, one.supporting, grade),
         supporting=supporting,
         contradicting=_codes(one.contradicting),
         remedies=remedies(entry.remedies, scene.replay),
@@ -84,9 +85,11 @@ def _codes(clues: Sequence[Clue]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(code for clue in clues for code in clue.codes))
 
 
-def _summary(meaning: str, supporting: Sequence[Clue]) -> str:
+def _summary(meaning: str, supporting: Sequence[Clue], grade: Grade) -> str:
     seen = "; ".join(clue.text for clue in supporting[:3])
     head = meaning[:1].upper() + meaning[1:]
+    if seen and grade is Grade.INFERRED:
+        return f"{head}. Not observed, only the likeliest reason for what was seen: {seen}."
     return f"{head}. Seen: {seen}." if seen else f"{head}."
 
 
@@ -100,14 +103,28 @@ def _next_check(one: Weighed, rival: Weighed | None) -> str | None:
 
 
 def _grade(one: Weighed, codes: Sequence[str], replay: ReplayResult | None) -> Grade:
-    """How the claim is known: the best that holds."""
+    """How the cause, not the failure, is known: the best that holds."""
+    if one.cause is Cause.UNKNOWN:
+        return _witnessed(codes)
     reproduced = replay is not None and replay.status is ReplayStatus.REPRODUCED
-    if reproduced and replay is not None and one.cause is not Cause.UNKNOWN:
+    if reproduced and replay is not None:
         own = CATALOGUE[one.cause].remedies
         fixed = {t.remedy for t in replay.trials if t.status is TrialStatus.FIXED}
         if fixed & set(own):
             return Grade.FIX_VERIFIED
-        return Grade.REPRODUCED
+        return Grade.REPRODUCED if _beyond_shapes(one) else Grade.INFERRED
+    weights = CATALOGUE[one.cause].weights
+    shown = [c for c in one.supporting if c.sign not in SHAPES and weights[c.sign] >= STRONG]
+    return _witnessed(_codes(shown)) if shown else Grade.INFERRED
+
+
+def _beyond_shapes(one: Weighed) -> bool:
+    """Whether more than the look of the curves supports a cause."""
+    return any(c.sign not in SHAPES for c in one.supporting)
+
+
+def _witnessed(codes: Sequence[str]) -> Grade:
+    """Return where the findings of these codes were seen."""
     if "NUM002" in codes:
         return Grade.OBSERVED_IN_CHECKPOINT
     return Grade.OBSERVED_IN_LOGS if codes else Grade.INFERRED

@@ -1,7 +1,7 @@
 """Every cause: what it means, how common it is, what speaks for and against it, what helps.
 
 Weights are natural logarithms of likelihood ratios, chosen by hand and rounded to halves: about 6
-settles a case alone, 3 is strong, 1 is a hint. They order causes; they are not measured
+settles a case alone, 3 is strong (`STRONG`), 1 is a hint. They order causes; they are not measured
 frequencies. `PRIORS` are the shares we expect among failed runs from what people report (questions
 and issues about NaN losses are mostly logarithms, divisions, step sizes and data), before anything
 is seen.
@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 from forensics.diagnosis.clues import Sign
 from forensics.domain.diagnosis import Cause
+
+STRONG = 3.0
+"""Weight from which a sign shows the cause itself; what only weaker ones support is inferred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,11 @@ CATALOGUE: dict[Cause, Entry] = {
         0.08,
         {
             S.GROWTH_LATER: 3.0, S.GROWTH_FIRST_STEP: 1.0, S.OPTIMIZER_OVERFLOW: 2.5,
-            S.GROWN_GRADIENTS: 3.0, S.JUMPED_GRADIENTS: 1.0, S.GROWN_LOSS: 2.5, S.DIVERGED: 2.0, S.ROSE: 0.5,
+            S.GROWN_GRADIENTS: 3.0, S.JUMPED_GRADIENTS: 1.0, S.GROWN_LOSS: 2.5, S.DIVERGED: 2.0,
             S.CLIP_FIXES_GROWTH: 1.5, S.RATE_NO_HELP: 0.5, S.CLIP_NO_HELP: -1.5,
             S.SPIKE_BEFORE_DEATH: 2.0, S.INF_FIRST: 0.5, S.SUDDEN: -1.5, S.BATCH_OUTLIER: -1.0,
             S.VANISHING: -3.0, S.RATE_LARGE: 0.5, S.HUGE_AT_START: 1.5,
-            S.RECOVERS: -2.0,
+            S.RECOVERS: -2.0, S.ROSE: 0.5,
         }, ("clip_global_norm", "learning_rate_div_10", "normalise_layers", "he_initialisation"),
         "log the gradient norm of every layer: growth towards the first layers speaks for "
         "exploding gradients",
@@ -88,7 +91,7 @@ CATALOGUE: dict[Cause, Entry] = {
             S.GROWN_LOSS: -0.5, S.AT_ONCE: 1.2, S.RECOVERS: 1.0,
             S.GRADIENT_NAN_FIRST: 0.5, S.LOSS_NAN_ALONE: 2.0,
         },
-        ("from_logits", "safe_log", "safe_division"),
+        ("from_logits", "safe_log", "safe_division", "safe_exp"),
         "look at the smallest operand of the logarithm or division in the loss at the failing step",
     ),
     Cause.UNSAFE_OPERATION: Entry(
@@ -101,7 +104,10 @@ CATALOGUE: dict[Cause, Entry] = {
             S.GROWN_LOSS: -0.5, S.AT_ONCE: 1.0, S.RECOVERS: 1.0,
             S.GRADIENT_NAN_FIRST: 2.0, S.LOSS_NAN_ALONE: 0.5,
         },
-        ("safe_sqrt", "safe_division", "double_where", "safe_log"),
+        (
+            "safe_sqrt", "safe_division", "double_where", "safe_log", "safe_exp", "clip_operand",
+            "regularise_matrix",
+        ),
         "look at the operands of the op at the failing step: a zero that the op has no value or no "
         "derivative for",
     ),

@@ -10,6 +10,7 @@ from forensics.detectors.half_precision import is_half
 from forensics.diagnosis.clues import Clue, Sign
 from forensics.domain.findings import Finding
 from forensics.domain.replay import Origin, Phase, ReplayResult, ReplayStatus
+from forensics.domain.run import TensorStats
 from forensics.domain.scene import Scene
 
 LOGARITHMS = frozenset({"Log", "Log1p", "Xlogy", "Xlog1py"})
@@ -42,6 +43,7 @@ GROWTH_OPS = frozenset(
 """Ops that leave the range of the dtype only on operands that are huge already."""
 HUGE = 1e12
 """Finite float32 operand from which an overflow counts as growth, no longer as a domain error."""
+_COUNTING = ("int", "uint", "bool")
 FLOAT32_MAX = 3.4028235e38
 FLOAT32_EXPONENT = 88.0
 """Largest x whose exp is finite in float32."""
@@ -56,14 +58,31 @@ def replay_clues(scene: Scene, findings: Sequence[Finding]) -> Iterator[Clue]:
     if replay.origin is not None:
         yield from origin_clues(replay.origin, scene, codes)
         yield from _half(replay.origin, codes)
-    elif replay.status is ReplayStatus.NOT_REPRODUCED and codes & {"NUM001", "NUM002"}:
-        yield Clue(Sign.NOT_REPRODUCED, "the replayed steps stay finite")
+    elif _stayed_finite(replay) and codes & {"NUM001", "NUM002"}:
+        yield Clue(
+            Sign.NOT_REPRODUCED, f"replayed from `{replay.started_from}`, the steps stay finite"
+        )
     grew = replay.symptom == "diverged" or (
         replay.origin is not None
         and is_growth(replay.origin)
         and replay.origin.phase is not Phase.INPUT
     )
     yield from _trials(replay, grew)
+
+
+def _stayed_finite(replay: ReplayResult) -> bool:
+    """Whether a saved state was restored and the steps from it ran without any failure.
+
+    A replay that met another failure, or whose steps could not be run, says nothing of the kind.
+    """
+    seen = replay.observation
+    return (
+        replay.status is ReplayStatus.NOT_REPRODUCED
+        and replay.started_from is not None
+        and replay.symptom is None
+        and seen is not None
+        and (seen.loss is None or math.isfinite(seen.loss))
+    )
 
 
 def origin_clues(found: Origin, scene: Scene, codes: set[str]) -> Iterator[Clue]:
@@ -126,19 +145,26 @@ def is_growth(found: Origin) -> bool:
     twin = found.forward_op_type if found.phase is Phase.BACKWARD else None
     if EXPONENTIALS & {found.op_type, twin}:
         return False
-    if any(t.count == 0 for t in found.inputs):
+    inputs = operands(found)
+    if any(t.count == 0 for t in inputs):
         return False
     huge = largest_operand(found) >= (1.0 if is_half(found) else HUGE)
     if DOMAIN_OPS & {found.op_type, twin}:
-        divisor = found.inputs[-1:] if found.op_type in DIVISIONS else found.inputs
+        divisor = inputs[-1:] if found.op_type in DIVISIONS else inputs
         edge = any(t.zero or t.bad or t.min < 0 for t in divisor)
         return huge and not edge and not is_half(found) and largest_operand(found) >= HUGE
     return found.op_type in GROWTH_OPS or huge
 
 
+def operands(found: Origin) -> tuple[TensorStats, ...]:
+    """Return the inputs that are computed with: no axes, shapes or indices beside real numbers."""
+    real = tuple(t for t in found.inputs if not t.dtype.startswith(_COUNTING))
+    return real or found.inputs
+
+
 def largest_operand(found: Origin) -> float:
     """Largest finite magnitude among the operands, 0 when none is recorded."""
-    sizes = [max_abs(t) for t in found.inputs]
+    sizes = [max_abs(t) for t in operands(found)]
     return max((s for s in sizes if math.isfinite(s)), default=0.0)
 
 
@@ -154,7 +180,7 @@ def _half(found: Origin, codes: set[str]) -> Iterator[Clue]:
             return
         text = f"`{found.op_type}` passes 65504 on operands that float32 could hold"
         yield Clue(Sign.HALF_RANGE, text, support)
-    elif found.op_type in LOGARITHMS and not any(t.min < 0 for t in found.inputs):
+    elif found.op_type in LOGARITHMS and not any(t.min < 0 for t in operands(found)):
         text = f"`{found.op_type}` of 0 in {found.dtype}, which rounds 1 - 1e-7 to 1"
         yield Clue(Sign.HALF_ROUNDING, text, support)
     else:
@@ -184,9 +210,12 @@ def _trials(replay: ReplayResult, grew: bool) -> Iterator[Clue]:
 
 def _phrase(found: Origin) -> str:
     twin = f" (gradient of {found.forward_op_type})" if found.forward_op_type else ""
-    zero = any(t.zero for t in found.inputs[-1:])
-    low = min((t.min for t in found.inputs if math.isfinite(t.min)), default=math.nan)
+    inputs = operands(found)
+    zero = any(t.zero for t in inputs[-1:])
+    low = min((t.min for t in inputs if math.isfinite(t.min)), default=math.nan)
     name = f"`{found.op_type}`{twin}"
+    if any(t.count == 0 for t in inputs):
+        return f"{name} of an empty tensor"
     if found.op_type in DIVISIONS and zero:
         return f"{name} divides by 0"
     if found.op_type in LOGARITHMS and low < 0:

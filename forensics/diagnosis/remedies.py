@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 from forensics.domain.diagnosis import Remedy
-from forensics.domain.replay import Phase, ReplayResult, TrialStatus
+from forensics.domain.replay import Origin, Phase, ReplayResult, TrialStatus
 
 _CLIP = """\
 # Keras 3
@@ -45,6 +46,21 @@ _SAFE_SQRT = """\
 # instead of tf.sqrt(s), whose derivative at 0 is infinite (norms and deviations hold one)
 tf.sqrt(s + 1e-12)                                # keras.ops.sqrt(s + 1e-12)
 tf.sqrt(tf.math.reduce_variance(x, axis) + 1e-6)  # instead of tf.math.reduce_std(x, axis)"""
+
+_SAFE_EXP = """\
+# instead of tf.exp(x), which is infinite in float32 from x = 89 on
+tf.exp(tf.minimum(x, 80.0))                       # keras.ops.exp(keras.ops.minimum(x, 80.0))
+tf.math.reduce_logsumexp(x, axis)                 # instead of log(sum(exp(x)))
+tf.math.softplus(x)                               # instead of log(1 + exp(x)), or for a scale"""
+
+_CLIP_OPERAND = """\
+# acos, asin, atanh and erfinv have no value beyond -1 and 1, and no finite slope there
+tf.acos(tf.clip_by_value(x, -1 + 1e-6, 1 - 1e-6))
+tf.acosh(tf.maximum(x, 1 + 1e-6))"""
+
+_JITTER = """\
+# a matrix that is singular to rounding has no factor and no inverse: lift its eigenvalues
+tf.linalg.cholesky(a + 1e-6 * tf.eye(tf.shape(a)[-1], dtype=a.dtype))"""
 
 _DOUBLE_WHERE = """\
 # a branch that tf.where does not take still gets a gradient of 0 * inf: make its operand safe first
@@ -149,6 +165,9 @@ REMEDIES: dict[str, tuple[str, str]] = {
     "safe_log": ("the logarithm never meets 0", _SAFE_LOG),
     "safe_division": ("the divisor never is 0", _SAFE_DIVISION),
     "safe_sqrt": ("the root keeps a finite derivative at 0", _SAFE_SQRT),
+    "safe_exp": ("the exponent stays below the overflow", _SAFE_EXP),
+    "clip_operand": ("the operand stays inside the op's domain", _CLIP_OPERAND),
+    "regularise_matrix": ("the matrix stays positive definite", _JITTER),
     "double_where": ("the branch that is not taken gets harmless operands", _DOUBLE_WHERE),
     "check_data": ("finds the batches and rows that hold NaN or Inf", _CHECK_DATA),
     "drop_bad_rows": ("training never sees them", _DROP_BAD),
@@ -178,22 +197,32 @@ REMEDIES: dict[str, tuple[str, str]] = {
 """Slug: why it helps, and the code."""
 
 
+_TENTH = "learning_rate_div_10"
+_STILL_LOWER = Remedy(
+    "learning_rate_div_100",
+    "a tenth only delayed the failure; not tried: a hundredth, reached by a warm-up if it is too "
+    "slow",
+    _RATE.replace("/ 10", "/ 100"),
+)
+"""What follows where a trial of a tenth of the rate failed later."""
+
 _FITTING = {
-    "RealDiv": "safe_division",
-    "Div": "safe_division",
-    "Reciprocal": "safe_division",
-    "Mean": "safe_division",
-    "Sqrt": "safe_sqrt",
-    "SqrtGrad": "safe_sqrt",
-    "Rsqrt": "safe_sqrt",
-    "RsqrtGrad": "safe_sqrt",
-    "Log": "safe_log",
-    "Log1p": "safe_log",
-    "Xlogy": "safe_log",
-    "Pow": "double_where",
-    "Softmax": "double_where",
-}
+    **dict.fromkeys(("RealDiv", "Div", "Reciprocal", "Inv", "Xdivy", "Mean"), "safe_division"),
+    **dict.fromkeys(("Sqrt", "SqrtGrad", "Rsqrt", "RsqrtGrad"), "safe_sqrt"),
+    **dict.fromkeys(("Log", "Log1p", "Xlogy"), "safe_log"),
+    **dict.fromkeys(("Exp", "Expm1", "Sinh", "Cosh"), "safe_exp"),
+    **dict.fromkeys(("Acos", "Asin", "Acosh", "Atanh", "Erfinv"), "clip_operand"),
+    **dict.fromkeys(
+        ("Cholesky", "CholeskyGrad", "MatrixInverse", "MatrixSolve", "MatrixTriangularSolve",
+         "MatrixDeterminant", "LogMatrixDeterminant", "SelfAdjointEigV2", "Svd", "Qr"),
+        "regularise_matrix",
+    ),
+    **dict.fromkeys(("Pow", "Softmax"), "double_where"),
+}  # fmt: skip
 """Safe form of an op that left its domain (`Mean`: of nothing, which divides by 0)."""
+
+_GENERAL = "double_where"
+"""Helps whatever the op is."""
 
 _SAFE_FORMS = frozenset(_FITTING.values())
 
@@ -202,28 +231,38 @@ def remedies(slugs: Iterable[str], replay: ReplayResult | None) -> tuple[Remedy,
     """Return the remedies with what their trials said; those that helped come first.
 
     Where the replay named an op, its own safe form comes next and those of other ops are left out.
+    Where a tenth of the learning rate failed later, a still lower one comes after it.
     """
     tried = {
         t.remedy: t.status.value
         for t in (replay.trials if replay is not None else ())
         if t.status is not TrialStatus.NOT_APPLICABLE
     }
-    fitting = _safe_form(replay)
-    if fitting is not None:
+    if replay is not None and replay.origin is not None and replay.origin.op_type is not None:
+        own = _safe_form(replay.origin)
         slugs = sorted(
-            (s for s in slugs if s == fitting or s not in _SAFE_FORMS), key=lambda s: s != fitting
+            (s for s in slugs if s in (own, None if own else _GENERAL) or s not in _SAFE_FORMS),
+            key=lambda s: s != own,
         )
     found = [Remedy(slug, *REMEDIES[slug], trial=tried.get(slug)) for slug in slugs]
-    order = {"fixed": 0, None: 1, "delayed": 2, "still_fails": 3}
-    return tuple(sorted(found, key=lambda r: order[r.trial]))
+    return tuple(chain.from_iterable(map(_with_next, sorted(found, key=_order))))
 
 
-def _safe_form(replay: ReplayResult | None) -> str | None:
-    """Slug of the safe form of the first bad op; None when no op is known or it has none."""
-    origin = replay.origin if replay is not None else None
-    if origin is None or origin.op_type is None:
-        return None
+def _order(remedy: Remedy) -> int:
+    """Return what helped first, what did not last; a later failure speaks for a lower rate."""
+    if remedy.trial == "delayed" and remedy.remedy == _TENTH:
+        return 1
+    return {"fixed": 0, None: 1, "delayed": 2, "still_fails": 3}[remedy.trial]
+
+
+def _with_next(remedy: Remedy) -> tuple[Remedy, ...]:
+    delayed = remedy.remedy == _TENTH and remedy.trial == "delayed"
+    return (remedy, _STILL_LOWER) if delayed else (remedy,)
+
+
+def _safe_form(origin: Origin) -> str | None:
+    """Slug of the safe form of the first bad op, None when it has none of its own."""
     if origin.phase is Phase.BACKWARD and origin.forward_op_type in ("Log", "Log1p", "RealDiv"):
         # the forward value was fine or masked: only its gradient left the domain
-        return "double_where"
-    return _FITTING.get(origin.op_type) or _FITTING.get(origin.forward_op_type or "")
+        return _GENERAL
+    return _FITTING.get(origin.op_type or "") or _FITTING.get(origin.forward_op_type or "")

@@ -31,14 +31,11 @@ SPIKE_WINDOW = 25
 LARGE_RATE = {
     "sgd": 0.5,
     **dict.fromkeys(("adam", "adam_w", "adamw", "adamax", "nadam", "rmsprop", "rms_prop"), 0.03),
-    **dict.fromkeys(("lion", "muon"), 0.01),
-    "adagrad": 0.3,
 }
-"""Learning rates that are large, by optimizer: 30 times the default of Keras (50 times for SGD;
-rounded, Lion's default of 0.001 is already at the upper end of what is used).
+"""Learning rates that are large, by optimizer: 50 and 30 times the defaults of Keras.
 
-An optimizer that is not listed has no usual range: Adadelta's is 1 by definition, Adafactor and
-Ftrl scale theirs, and nothing is known of one of the user's own.
+An optimizer that is not listed has no usual range: Adadelta's rate is 1 in its paper, Adafactor
+scales its own, and nothing is known of one that the user wrote.
 """
 
 _DIRECT = {
@@ -75,7 +72,7 @@ def finding_clues(scene: Scene, findings: Sequence[Finding]) -> Iterator[Clue]:
         elif found.code == "GRD001":
             yield Clue(_growth_sign(scene.run, found), found.summary, (found.code,))
         elif found.code == "LOS001":
-            # A rise below the limit has many harmless reasons: harder data, a term that is annealed.
+            # A smaller rise has many harmless reasons: harder data, a term that is annealed.
             blown_up = found.severity is Severity.ERROR
             yield Clue(Sign.DIVERGED if blown_up else Sign.ROSE, found.summary, (found.code,))
         elif found.code == "LOS002":

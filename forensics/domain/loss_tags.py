@@ -52,9 +52,7 @@ def loss_role(tag: str) -> LossRole:
     found = [w for w in _words(tag) if not w.isdigit()]
     if _TOTAL & set(found):
         return LossRole.TOTAL
-    own = [
-        w for k, w in enumerate(found) if not (w == "entropy" and k and found[k - 1] == "cross")
-    ]
+    own = [w for k, w in enumerate(found) if not (w == "entropy" and k and found[k - 1] == "cross")]
     if _PART & set(own):
         return LossRole.PART
     if _NORM & set(own):

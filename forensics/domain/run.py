@@ -223,7 +223,9 @@ class Run:
         whose tag tells the most of a total and is the shortest.
         """
         return min(
-            self._losses, key=lambda s: (loss_role(s.tag), _last_length(s.tag), -len(s)), default=None
+            self._losses,
+            key=lambda s: (loss_role(s.tag), _last_length(s.tag), -len(s)),
+            default=None,
         )
 
     @property

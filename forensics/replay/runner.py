@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import ReplayResult
 from forensics.domain.run import CheckpointStats, CheckpointStatus
 from forensics.replay.child import Child
@@ -14,6 +16,10 @@ from forensics.replay.request import ReplayRequest, parse_entry
 LEAD = 8
 """Steps before the failure from which remedies are tried (they come too late at the failing step:
 with eight steps to go clipping and a tenth of the learning rate still helped)."""
+
+
+SPANS = 5000
+"""Spans of finite losses that are sent: those nearest to the failure."""
 
 
 def run_replay(request: ReplayRequest, progress: Callable[[str], None]) -> ReplayResult:
@@ -71,11 +77,12 @@ def _last_step(request: ReplayRequest) -> int:
 def _message(request: ReplayRequest, file: Path, function: str) -> dict[str, Any]:
     root = Path(request.run.root)
     starts = start_points(request)
+    clean_state = (starts[0].step or 0) + request.step_offset if starts else None
     if request.symptom == "diverged" and request.interval is not None:
         # a state from before the divergence began, not merely before it was beyond doubt
         calm = [c for c in starts if (c.step or 0) <= max(0, request.interval[0])]
         starts = calm or starts
-    observed = starts[0].step if starts and starts[0].step is not None else 0
+    wanted = request.symptom != "none"
     return {
         "file": str(file),
         "function": function,
@@ -90,7 +97,9 @@ def _message(request: ReplayRequest, file: Path, function: str) -> dict[str, Any
         ],
         "last_step": _last_step(request),
         "clean_step": _clean_step(request),
-        "observe_step": observed + request.step_offset,
+        "clean_state": clean_state,
+        "finite_losses": finite_losses(request) if wanted else [],
+        "observe_step": _last_trained(request),
         "symptom": request.symptom,
         "loss_limit": request.loss_limit,
         "device": request.device,
@@ -104,6 +113,39 @@ def _offered(starts: list[CheckpointStats]) -> list[CheckpointStats]:
     newest = (starts[0].step or 0) if starts else 0
     early = [c for c in starts[3:] if (c.step or 0) <= newest - LEAD]
     return [*starts[:3], *early[:1]]
+
+
+def finite_losses(request: ReplayRequest) -> list[tuple[int, int]]:
+    """Spans (first, last) of batches up to the failure whose every logged training loss is finite.
+
+    A step that was logged twice, before and after a restart, is finite only if both are.
+    """
+    steps: dict[int, bool] = {}
+    last = _last_step(request)
+    for series in request.run.of(Quantity.TRAIN_LOSS, StepAxis.BATCH):
+        for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True):
+            steps[step] = steps.get(step, True) and math.isfinite(value)
+    spans: list[tuple[int, int]] = []
+    for step in sorted(s + request.step_offset for s, finite in steps.items() if finite):
+        if not 0 <= step <= last:
+            continue
+        if spans and spans[-1][1] == step - 1:
+            spans[-1] = (spans[-1][0], step)
+        else:
+            spans.append((step, step))
+    return spans[-SPANS:]
+
+
+def _last_trained(request: ReplayRequest) -> int:
+    """Return the last batch that the run is known to have trained on, 0 when nothing tells."""
+    run = request.run
+    known = [c.step - 1 for c in run.checkpoints if c.step is not None]
+    known += [int(s.steps.max()) for s in run.of(Quantity.TRAIN_LOSS, StepAxis.BATCH) if len(s)]
+    last = max(known, default=0) + request.step_offset
+    if request.symptom != "none":
+        # the failing step was trained, and what follows it is no longer of interest
+        last = _last_step(request)
+    return max(0, last)
 
 
 def _clean_step(request: ReplayRequest) -> int | None:

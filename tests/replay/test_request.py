@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.run import (
     CheckpointFormat,
     CheckpointStats,
     CheckpointStatus,
     Run,
+    Series,
     StepSource,
 )
 from forensics.errors import UsageError
@@ -41,6 +46,13 @@ def checkpoint(step: int | None, status: CheckpointStatus = CLEAN) -> Checkpoint
 
 def request(*checkpoints: CheckpointStats, **fields: Any) -> ReplayRequest:
     return ReplayRequest(Run("run", "/logs", (), checkpoints), "train.py:case", **fields)
+
+
+def loss(at: list[int], values: list[float]) -> Series:
+    return Series(
+        Quantity.TRAIN_LOSS, "loss", ".", StepAxis.BATCH, np.asarray(at, np.int64),
+        np.asarray(values, np.float64), np.zeros(len(at)),
+    )  # fmt: skip
 
 
 def steps(*checkpoints: CheckpointStats, **fields: Any) -> list[int | None]:
@@ -154,4 +166,33 @@ def test_nothing_is_wanted_of_a_run_that_did_not_fail(
     message = asked(request(checkpoint(10)))
     assert message["symptom"] == "none"
     assert message["clean_step"] is None
-    assert message["observe_step"] == 10
+    assert message["finite_losses"] == []
+    # batch 10 comes after the checkpoint of 10 steps: the run need not have had it
+    assert message["observe_step"] == 9
+
+
+def test_what_speaks_against_another_failure_is_told(
+    asked: Callable[[ReplayRequest], dict[str, Any]],
+) -> None:
+    nan = math.nan
+    losses = (
+        loss([0, 1, 2, 5, 6, 7, 9, 40], [3.0, 2.0, 1.0, 1.0, nan, 1.0, nan, 1.0]),
+        loss([1, 5, 7], [2.0, 1.0, nan]),
+    )
+    states = (checkpoint(4), checkpoint(8, POISONED), checkpoint(9))
+    run = Run("run", "/logs", losses, states)
+    wanted = ReplayRequest(run, "", symptom="non_finite", failing_step=9, interval=(5, 9))
+    message = asked(wanted)
+    assert message["finite_losses"] == [[0, 2], [5, 5]]
+    assert message["clean_state"] == 4
+    shifted = asked(replace(wanted, step_offset=-1))
+    assert shifted["finite_losses"] == [[0, 1], [4, 4]]
+    assert (shifted["clean_state"], shifted["clean_step"]) == (3, 4)
+
+
+def test_the_observed_batch_is_one_that_the_run_trained(
+    asked: Callable[[ReplayRequest], dict[str, Any]],
+) -> None:
+    run = Run("run", "/logs", (loss([0, 7, 15], [1.0, 1.0, 1.0]),), (checkpoint(8),))
+    assert asked(ReplayRequest(run, ""))["observe_step"] == 15
+    assert asked(ReplayRequest(Run("run", "/logs", ()), ""))["observe_step"] == 0

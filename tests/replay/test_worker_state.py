@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forensics.replay.worker import entry, listening, localise, restore, state, stepper, trials
+from forensics.replay.worker import (
+    entry,
+    listening,
+    localise,
+    observe,
+    restore,
+    state,
+    stepper,
+    trials,
+)
 from forensics.replay.worker.trace import Trace
 
 pytestmark = pytest.mark.tf
@@ -229,6 +238,10 @@ def test_a_trial_whose_change_the_step_does_not_use_is_not_judged() -> None:
 
 
 def judged(losses: list[float], healthy: list[float], **fields: Any) -> str:
+    return verdict(losses, healthy, **fields)[0]
+
+
+def verdict(losses: list[float], healthy: list[float], **fields: Any) -> tuple[str, str]:
     """Judge a course of losses against those of the healthy part."""
     everything = state.State({})
     steps = stepper.Stepper(entry.Case({"step": print, "batch": str}), everything)
@@ -237,7 +250,7 @@ def judged(losses: list[float], healthy: list[float], **fields: Any) -> str:
     tried.losses = losses
     for name, value in fields.items():
         setattr(tried, name, value)
-    return trial._verdict(tried, 10)[0]
+    return trial._verdict(tried, 10)
 
 
 def test_a_remedy_is_a_fix_only_if_training_goes_on() -> None:
@@ -250,6 +263,14 @@ def test_a_remedy_is_a_fix_only_if_training_goes_on() -> None:
     assert judged([1.0] * 30, [1.0], failed_at=30) == "delayed"
     assert judged([1.0] * 40, [1.0], cut=True) == "not_applicable"
     assert judged([1.0] * 5, [1.0]) == "not_applicable"
+
+
+def test_no_fix_is_claimed_without_a_loss_and_the_change_says_what_is_missing() -> None:
+    falling = [2.0 - 0.05 * i for i in range(20)]
+    assert verdict([np.nan] * 60, falling)[0] == "delayed"
+    assert "no loss tells" in verdict([np.nan] * 60, [])[1]
+    assert verdict([1.0] * 60, falling)[1] == " (finite, but the loss no longer falls)"
+    assert "come back to its level" in verdict([5.0] * 60, falling)[1]
 
 
 def test_batches_reach_a_model_in_the_shape_and_precision_of_fit() -> None:
@@ -294,7 +315,7 @@ def test_a_checkpoint_of_something_else_does_not_fit(tmp_path: Any) -> None:
     model = compiled()
     prepared(entry.Case({"model": model, "batch": batch}))
     case = entry.Case({"model": model, "batch": batch})
-    with pytest.raises(restore.RestoreError, match="does not fit the case"):
+    with pytest.raises(restore.RestoreError, match="file signature not found"):
         restore.restore(case, everything, str(tmp_path / "broken.weights.h5"), "weights_h5", 1)
     assert float(weight[0]) == 2.0
 
@@ -310,3 +331,30 @@ def test_a_tensor_bundle_is_restored_however_it_was_written(tmp_path: Any, metho
         said = restore.restore(case, state.State(held), path, "tensor_bundle", 1)
         assert len(said) == notes
         assert (float(weight[0]), float(extra[0])) == (2.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [
+        ([], ("sigmoid", 2)),
+        (["softmax"], ("softmax", 2)),
+        (["activation"], ("tanh", 2)),
+        (["lambda"], (None, None)),
+        (["flatten"], (None, None)),
+    ],
+)
+def test_the_last_activation_is_that_of_the_very_last_layer(tail: list[str], expected: Any) -> None:
+    layers = {
+        "softmax": keras.layers.Softmax(),
+        "activation": keras.layers.Activation("tanh"),
+        "lambda": keras.layers.Lambda(keras.ops.softmax, name="own"),
+        "flatten": keras.layers.Flatten(),
+    }
+    body = [keras.Input((3,)), keras.layers.Dense(2, activation="sigmoid")]
+    model = keras.Sequential(body + [layers[name] for name in tail])
+    model.compile("sgd", loss="mse")
+    case = entry.Case({"model": model, "batch": batch})
+    found = observe.config(case, state.State(case.restore), batch(0))
+    assert (found["last_activation"], found["output_units"]) == expected
+    # a reader of the list must not take an earlier layer for the last one either
+    assert found["activations"][-1]["activation"] == expected[0]

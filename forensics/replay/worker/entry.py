@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence
 
 _NODE_PREFIX = re.compile(r"^\{\{[^}]*\}\}\s*")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class CaseError(Exception):
@@ -114,11 +115,17 @@ def load_case(file: str, function: str) -> Case:
 
 def brief(error: BaseException) -> str:
     """Type of an error and the line of its message that says what is wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = _COLOUR.sub("", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = lines[0] if lines else ""
-    if said.startswith("Graph execution error"):
+    if said.startswith("Exception encountered when calling") and len(lines) > 1:
+        # Keras names the layer first, then what is wrong with its input
+        said = lines[1]
+    elif said.startswith("Graph execution error"):
         # the stack of the op comes first, then what is wrong, then the node
         node = next((i for i, line in enumerate(lines) if line.startswith("[[{{node")), 0)
         said = lines[node - 1] if node > 0 else lines[-1]
+    elif said.endswith(":") and len(lines) > 1:
+        said += " " + lines[1]
     said = _NODE_PREFIX.sub("", said)
     return type(error).__name__ + (": " + said[:300] if said else "")

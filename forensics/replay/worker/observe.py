@@ -167,15 +167,27 @@ def config(case: Case, state: State, batch: Any) -> Dict[str, Any]:
     found["activations"] = [
         {"layer": layer.name, "activation": activation_name(layer)}
         for layer in every
-        if activation_name(layer)
+        if activation_name(layer) or layer is every[-1]
     ]
-    last = next((la for la in reversed(every) if activation_name(la)), None)
-    if last is not None and every and (last is every[-1] or last in every[-2:]):
-        found["last_activation"] = activation_name(last)
-        found["output_units"] = getattr(last, "units", None) or getattr(last, "filters", None)
+    # what a last layer without an activation of its own computes, a Lambda for instance, is unknown
+    if every and activation_name(every[-1]):
+        found["last_activation"] = activation_name(every[-1])
+        found["output_units"] = _units(model, every[-1])
     policy = getattr(model, "dtype_policy", None)
     found["dtype_policy"] = getattr(policy, "name", None)
     return found
+
+
+def _units(model: Any, last: Any) -> Optional[int]:
+    """Size of the output: the last layer's own, or what its activation is given."""
+    own = getattr(last, "units", None) or getattr(last, "filters", None)
+    if own is not None:
+        return int(own)
+    try:
+        shape = model.output_shape
+    except Exception:  # a model without a graph of layers knows no shape
+        return None
+    return shape[-1] if isinstance(shape, tuple) and isinstance(shape[-1], int) else None
 
 
 def learning_rate(optimizer: Any) -> Optional[float]:

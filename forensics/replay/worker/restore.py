@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Set
+from typing import Any, Dict, List, Optional, Set
 
 from .entry import Case, brief
 from .state import Snapshot, State, newborn, optimizer_variables
@@ -10,7 +10,11 @@ from .stepper import Stepper, to_tensors
 
 
 class RestoreError(Exception):
-    """A checkpoint does not fit the case."""
+    """A checkpoint does not fit the case; the message says why."""
+
+
+class BatchError(Exception):
+    """A batch does not pass through the model; the message names what does not fit."""
 
 
 def build(case: Case, state: State, stepper: Stepper, batch: Any) -> Snapshot:
@@ -18,12 +22,21 @@ def build(case: Case, state: State, stepper: Stepper, batch: Any) -> Snapshot:
 
     Loading a checkpoint needs them to exist, and so does the second run of a first step. A compiled
     model is built symbolically. A custom loop builds its model and its optimizer in its first step,
-    so that step is run once and taken back: initial values are caught as they are created.
+    so that step is run once and taken back: initial values are caught as they are created. So does
+    a compiled model that cannot be called by itself, e.g. one with a `train_step` of its own.
+
+    Raises
+    ------
+    BatchError
+        When neither the model nor its step takes the batch; the state is as before then.
     """
     before = state.snapshot()
     with newborn() as values:
         if case.step is None:
-            _build_compiled(case.model, batch)
+            refused = _refusal(case.model, stepper, batch)
+            if refused is not None:
+                state.load(before)
+                raise BatchError(refused)
         elif _unbuilt(case):
             stepper.eager(batch)
     state.refresh()
@@ -31,6 +44,32 @@ def build(case: Case, state: State, stepper: Stepper, batch: Any) -> Snapshot:
         before.values.setdefault(variable.key, values.get(variable.key, variable.read()))
     state.load(before)
     return before
+
+
+def _refusal(model: Any, stepper: Stepper, batch: Any) -> Optional[str]:
+    """Build a compiled model; None when it or its step takes the batch, else what does not fit."""
+    try:
+        _build_compiled(model, batch)
+    except Exception as error:
+        outcome = stepper.eager(to_tensors(batch))
+        if outcome.error is not None:
+            return _misfit(model, batch) or brief(error)
+    return None
+
+
+def _misfit(model: Any, batch: Any) -> Optional[str]:
+    """Shapes of the input and of what the model takes, where they differ."""
+    x = batch[0] if isinstance(batch, tuple) and batch else batch
+    try:
+        got, wanted = getattr(x, "shape", None), model.input_shape
+    except Exception:  # a model that was never called has none
+        return None
+    if got is None or not isinstance(wanted, tuple) or any(isinstance(n, tuple) for n in wanted):
+        return None
+    got = tuple(got)
+    if len(got) == len(wanted) and all(n in (None, m) for m, n in zip(got, wanted)):
+        return None
+    return "x has shape %s, the model takes %s" % (got, wanted)
 
 
 def _build_compiled(model: Any, batch: Any) -> None:
@@ -85,7 +124,7 @@ def restore(case: Case, state: State, path: str, kind: str, step: int) -> List[s
     except Exception as error:
         state.load(before)
         why = str(error) if isinstance(error, RestoreError) else brief(error)
-        raise RestoreError("%s does not fit the case: %s" % (_tail(path), why)) from error
+        raise RestoreError(why) from error
 
 
 def _bundle(case: Case, path: str) -> List[str]:

@@ -9,6 +9,7 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from .contradiction import RISE, Evidence
 from .entry import Case
 from .restore import RestoreError, restore
 from .state import SLOT, Snapshot, State, newborn
@@ -21,8 +22,6 @@ MARGIN = 10
 """Steps past the logged failure that are tried before another start is."""
 MAX_LEAD = 200
 """Steps that are run once more to reach the failure from an earlier start."""
-RISE = 2.0
-"""A loss this many times its healthy level counts as rising already."""
 SNAPSHOT_BYTES = 2 << 30
 
 Moment = Tuple[int, Snapshot, Any]
@@ -82,6 +81,11 @@ class Search:
         self.request, self.case, self.state, self.stepper = request, case, state, stepper
         self.built, self.deadline, self.notes, self.progress = built, deadline, notes, progress
         self.started_from: Optional[str] = None
+        self.other: Optional[str] = None
+        """What contradicts a failure that was met, when it is not the run's."""
+        self._evidence = Evidence(request, stepper)
+        self._restored = False
+        self._unfit: Dict[str, str] = {}
 
     def starts(self) -> List[Dict[str, Any]]:
         """Where a replay can start: checkpoints, newest first, and the built state at step 0."""
@@ -99,13 +103,35 @@ class Search:
                     self.case, self.state, start["path"], start["format"], start["step"]
                 )
             except RestoreError as error:
-                self._note(str(error))
+                self._unfit[Path(start["path"]).name] = str(error)
                 return False
+            self._restored = True
             self.state.refresh()
             for note in notes:
                 self._note(note)
         self.started_from = start["name"]
         return True
+
+    @property
+    def foreign(self) -> bool:
+        """Whether there are checkpoints, and none of those that were tried fits the case."""
+        return bool(self._unfit) and not self._restored
+
+    def remarks(self) -> List[str]:
+        """Say from which states the replay could not start; to be read before everything else."""
+        if not self._unfit:
+            return []
+        names = list(self._unfit)
+        what = "%s %s not fit the case: %s" % (
+            ", ".join(names), "do" if len(names) > 1 else "does", self._unfit[names[0]]
+        )  # fmt: skip
+        if not self.foreign:
+            return [what]
+        return [
+            "no checkpoint could be restored: the replay started from the state that the case "
+            "builds (is it the program of this run?)",
+            what,
+        ]
 
     def run(self) -> Optional[Failure]:
         """Step forward from each start until the failure is met."""
@@ -123,22 +149,22 @@ class Search:
                         "steps %d to %d from %s stayed finite" % (course.first, course.step, where)
                     )
             elif self._plausible(course):
-                if start["path"] is None:
+                if start["path"] is None and not self.foreign:
                     self._note("the replay started from the state that the case builds")
                 return self._failure(course, starts[index + 1 :])
         return None
 
     def _plausible(self, course: Course) -> bool:
-        """Whether the run itself can have met this: it went through its clean steps."""
-        clean, step = self.request["clean_step"], course.step
-        if clean is None or step >= clean:
-            return True
-        assert course.outcome is not None
-        said = course.outcome.describe()
-        if course.symptom == "raised":
-            self._note("step %d, which the run went through, fails here: %s" % (step, said))
+        """Whether the run itself can have met this."""
+        against = self._evidence.against(course)
+        if against is not None:
+            self.other = self.other or against
+            if against != self.other:
+                self._note(against)
             return False
-        self._note("step %d fails already, before the run shows it (step %d)" % (step, clean))
+        clean, step = self.request["clean_step"], course.step
+        if clean is not None and step < clean:
+            self._note("step %d fails already, before the run shows it (step %d)" % (step, clean))
         return True
 
     # -- stepping

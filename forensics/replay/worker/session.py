@@ -10,13 +10,14 @@ import sys
 import time
 import traceback
 import warnings
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from .channel import Channel
 from .entry import CaseError, brief, load_case
 
 if TYPE_CHECKING:
     from .search import Failure
+    from .state import Snapshot
     from .trace import Trace
 
 
@@ -49,8 +50,8 @@ class Session:
     ----------
     request : dict
         ``file``, ``function``, ``checkpoints`` (newest first: path, name, step, format),
-        ``last_step``, ``clean_step``, ``observe_step``, ``symptom``, ``loss_limit``, ``seconds``,
-        ``device``.
+        ``last_step``, ``clean_step``, ``clean_state``, ``finite_losses``, ``observe_step``,
+        ``symptom``, ``loss_limit``, ``seconds``, ``device``.
     channel : Channel
         Where progress and answers go.
     """
@@ -78,7 +79,7 @@ class Session:
             self.channel.partial(self.answer)
             with self._surviving(part.__name__.strip("_")):
                 part(failure)
-        self.answer["reason"] = "; ".join(self.notes)
+        self.answer["reason"] = "; ".join([*self.search.remarks(), *self.notes])
         return self.answer
 
     def broken(self, why: str) -> Dict[str, Any]:
@@ -89,30 +90,36 @@ class Session:
 
     # -- preparation
     def _prepare(self) -> None:
-        from .restore import build
         from .search import Search
         from .state import State
-        from .stepper import EndOfData, Stepper
+        from .stepper import Stepper
 
         self._environment()
         self.state = State(self.case.restore)
         self.stepper = Stepper(self.case, self.state)
-        checkpoints = self.request["checkpoints"]
-        try:
-            first = self.stepper.batch(int(checkpoints[0]["step"]) if checkpoints else 0)
-        except EndOfData:
-            try:
-                first = self.stepper.batch(0)
-            except EndOfData as error:
-                raise CaseError("the case has no batch for step 0: %s" % error) from error
-        built = self.state.snapshot()
-        # a model that cannot be built on its batch cannot be trained either: its step will tell
-        with self._surviving("building the model on the first batch"):
-            built = build(self.case, self.state, self.stepper, first)
+        built = self._build()
         self.search = Search(
             self.request, self.case, self.state, self.stepper, built, self.deadline, self.notes,
             self.channel.progress,
         )  # fmt: skip
+
+    def _build(self) -> Snapshot:
+        """Build the case on a batch; one batch of the wrong shape may be the failure itself."""
+        from .restore import BatchError, build
+        from .stepper import EndOfData
+
+        checkpoints = self.request["checkpoints"]
+        begin = min(int(checkpoints[0]["step"]), self.request["observe_step"]) if checkpoints else 0
+        refused = None
+        for step in sorted({begin, 0}, reverse=True):
+            try:
+                return build(self.case, self.state, self.stepper, self.stepper.batch(step))
+            except EndOfData as error:
+                if step == 0 and refused is None:
+                    raise CaseError("the case has no batch for step 0: %s" % error) from error
+            except BatchError as error:
+                refused = "batch %d does not pass through the model: %s" % (step, error)
+        raise CaseError(str(refused))
 
     def _environment(self) -> None:
         import keras
@@ -233,33 +240,50 @@ class Session:
     # -- nothing failed
     def _not_reproduced(self) -> Dict[str, Any]:
         """Observe one step, for what can be read off it without a failure."""
-        wanted = self.request["symptom"] != "none"
-        step = self.request["observe_step"]
-        starts = self.search.starts()
-        for start in [c for c in starts if c["step"] <= step] or starts:
-            if self.search.enter(start):
-                step = start["step"]
-                break
+        other = self.search.other
+        # a program that fits no checkpoint and fails elsewhere says nothing about this run
+        step = None if other is not None and self.search.foreign else self._observed()
         self.answer["started_from"] = self.search.started_from
-        with self._surviving("observation"):
-            self._observe_only(step)
-        if wanted:
+        if self.request["symptom"] != "none":
             reasons = [
-                "the failure was not met",
+                *self.search.remarks(),
+                other or "the failure was not met",
                 *self.notes,
                 "candidates: another data order, state that the checkpoint does not hold (random "
                 "seeds, slots), another device or compiled fusion",
             ]
         else:
-            reasons = ["no failure to reproduce; one step was observed", *self.notes]
+            seen = "one step was observed" if step is not None else "no step could be observed"
+            reasons = [
+                *self.search.remarks(), "no failure to reproduce; " + seen, *self.notes
+            ]  # fmt: skip
         self.answer.update(status="not_reproduced", step=step, reason="; ".join(reasons))
         return self.answer
 
-    def _observe_only(self, step: int) -> None:
+    def _observed(self) -> Optional[int]:
+        """Observe the last step that the run trained and for which there are state and batch."""
+        from .stepper import EndOfData
+
+        starts, missing = self.search.starts(), None
+        for start in [c for c in starts if c["step"] <= self.request["observe_step"]] or starts:
+            step = int(start["step"])
+            try:
+                batch = self.stepper.batch(step)
+            except EndOfData as error:
+                missing = "no batch for step %d (%s)" % (step, error)
+                continue
+            if self.search.enter(start):
+                with self._surviving("observation"):
+                    self._observe_only(step, batch)
+                return step
+        if missing is not None:
+            self.notes.append(missing)
+        return None
+
+    def _observe_only(self, step: int, batch: Any) -> None:
         from .localise import Localiser
         from .search import Failure
 
-        batch = self.stepper.batch(step)
         before = self.state.snapshot()
         self.channel.progress("observing step %d" % step)
         trace, outcome = Localiser(self.stepper, before, batch, None).trace(before, batch)

@@ -119,7 +119,10 @@ class Trials:
         return tried
 
     def _verdict(self, tried: Tried, baseline_failed_at: int) -> Tuple[str, str]:
-        """Judge: `fixed` only if finite to the end and the loss is back on its healthy way."""
+        """Judge: `fixed` only if finite to the end and the loss is back on its healthy way.
+
+        A step that returns no loss leaves the second half open: no more than `delayed` then.
+        """
         if tried.failed_at is not None:
             return "delayed" if tried.failed_at > baseline_failed_at else "still_fails", ""
         if tried.cut:
@@ -128,7 +131,7 @@ class Trials:
             return "not_applicable", " (no more data)"
         begun, after = _level(tried.losses[:10]), _level(tried.losses[-10:])
         if after is None or begun is None:
-            return "fixed", ""
+            return "delayed", " (finite, but no loss tells whether it still learns)"
         healthy = begun if self.healthy is None else self.healthy
         if after > healthy + TOLERANCE * abs(healthy):
             return "still_fails", " (finite, but the loss does not come back to its level)"

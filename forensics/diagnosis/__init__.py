@@ -89,7 +89,7 @@ def _summary(meaning: str, supporting: Sequence[Clue], grade: Grade) -> str:
     seen = "; ".join(clue.text for clue in supporting[:3])
     head = meaning[:1].upper() + meaning[1:]
     if seen and grade is Grade.INFERRED:
-        return f"{head}. Not observed, only the likeliest reason for what was seen: {seen}."
+        return f"{head}. Inferred, not observed; what speaks for it: {seen}."
     return f"{head}. Seen: {seen}." if seen else f"{head}."
 
 

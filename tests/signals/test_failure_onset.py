@@ -188,3 +188,12 @@ def test_noise_of_a_run_that_has_fitted_its_data_is_no_failure() -> None:
 def test_gradients_of_another_length_are_ignored() -> None:
     loss = curves.learning(100, np.random.default_rng(0))
     assert failure_onset(loss, np.ones(99)) == failure_onset(loss)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("flat", [60, 80, 150])
+def test_a_loss_that_falls_late_does_not_swing(flat: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    fall = 2.3 * np.exp(-np.arange(200) / 30) + 0.02 * np.abs(rng.normal(size=200))
+    found = failure_onset(np.concatenate([2.3 + 0.003 * rng.normal(size=flat), fall]))
+    assert not found.failed

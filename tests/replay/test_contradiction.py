@@ -75,14 +75,14 @@ def test_the_failure_within_its_interval_is_the_runs() -> None:
 
 def test_a_slot_that_goes_bad_before_the_loss_does_is_the_runs_failure() -> None:
     steps = Steps(bad=[26, 27])
-    known = {"finite_losses": [[0, 25]], "clean_step": 25, "clean_state": 20}
+    known: dict[str, Any] = {"finite_losses": [[0, 25]], "clean_step": 25, "clean_state": 20}
     assert against("state", 24, steps, **known) is None
     assert against("state", 20, steps, **known) is None
     assert against("state", 19, steps, **known) is not None
 
 
 def test_bad_state_is_followed_to_a_loss_that_the_log_contradicts() -> None:
-    known = {"finite_losses": [[0, 107]], "clean_step": 107}
+    known: dict[str, Any] = {"finite_losses": [[0, 107]], "clean_step": 107}
     said = against("state", 25, Steps(bad=range(26, 200)), **known)
     assert said is not None and "step 25" in said and "step 26" in said
     followed = Steps()
@@ -92,7 +92,7 @@ def test_bad_state_is_followed_to_a_loss_that_the_log_contradicts() -> None:
 
 
 def test_a_divergence_may_be_a_little_ahead_of_the_run() -> None:
-    known = {"finite_losses": [[0, 60]], "clean_step": 60, "clean_state": 56}
+    known: dict[str, Any] = {"finite_losses": [[0, 60]], "clean_step": 60, "clean_state": 56}
     assert against("loss", 55, losses=RISING, **known) is None
     assert against("loss", 55, losses=CALM, **known) is not None
     assert against("loss", 25, losses=RISING, **known) is not None

@@ -48,7 +48,7 @@ def wide_case() -> ReplayCase:
 def own_step_case() -> ReplayCase:
     """A model that cannot be called: only its own training step knows what to do."""
 
-    class Pair(keras.Model):  # type: ignore[misc]
+    class Pair(keras.Model):
         def __init__(self) -> None:
             super().__init__()
             self.inner = build(3)

@@ -39,7 +39,7 @@ class SeveralRuns(UsageError):
         listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         super().__init__(
             f"{len(names)} independent training runs below this directory ({listed}): "
-            "analyse one of them, or all with `forensics audit`"
+            "analyse them one at a time"
         )
 
 
@@ -47,6 +47,12 @@ class ReportUnreadable(UsageError):
     """A saved report is not one, or of another schema."""
 
     slug = "report-unreadable"
+
+
+class CannotWrite(ForensicsError):
+    """The result was found and could not be handed out, e.g. because the disk is full."""
+
+    slug = "cannot-write"
 
 
 class ConsentNeeded(ForensicsError):

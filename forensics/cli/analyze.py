@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -16,6 +17,12 @@ _EXIT_CODES = (
     "not be examined and nothing worse was found; 4 internal error; 5 a replay was refused for "
     "lack of consent."
 )
+
+
+def _finite(_: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of seconds", param=parameter)
+    return value
 
 
 @debug_option
@@ -39,14 +46,16 @@ _EXIT_CODES = (
 )
 @click.option(
     "--step-offset",
-    type=int,
+    type=click.IntRange(-(10**12), 10**12),
     default=0,
     show_default=True,
+    metavar="STEPS",
     help="Added to logged steps to get the index of the batch, counted from 0.",
 )
 @click.option(
     "--replay-timeout",
     type=click.FloatRange(min=1.0),
+    callback=_finite,
     default=600.0,
     show_default=True,
     metavar="SECONDS",

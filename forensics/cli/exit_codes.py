@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from forensics.domain.findings import Severity
+from forensics.domain.replay import ReplayStatus
 from forensics.domain.report import Report
 from forensics.domain.run import CheckpointStatus, InputState
+from forensics.pipeline.assemble import NOT_ASKED
 
 HEALTHY, FINDINGS, NOT_EXAMINED = 0, 1, 3
 
@@ -29,11 +34,18 @@ def exit_code(report: Report, fail_on: str) -> int:
         return FINDINGS
     unexamined = (
         document["verdict"]["status"] == "unreadable"
+        or _was_refused(document["replay"])
         or any(i["state"] in _NOT_EXAMINED for i in document["inputs"])
         or any(c["status"] == CheckpointStatus.DAMAGED for c in document["checkpoints"])
         or any(w["kind"] in _NOT_LOOKED_AT for w in document["warnings"])
     )
     return NOT_EXAMINED if unexamined else HEALTHY
+
+
+def _was_refused(replay: Mapping[str, Any]) -> bool:
+    """Whether a replay was asked for and gave no answer."""
+    asked = replay["reason"] != NOT_ASKED
+    return asked and replay["status"] in (ReplayStatus.NOT_RUN, ReplayStatus.CRASHED)
 
 
 def _severities(report: Report) -> list[Severity]:

@@ -17,6 +17,8 @@ COMMANDS = ("analyze", "demo", "explain", "render")
 """Each is a module of this package with a ``command``, loaded when it is asked for."""
 
 USAGE, INTERNAL, INTERRUPTED = 2, 4, 130
+FAILED_PIPE = 141
+"""What a shell reports of a program that SIGPIPE ended (128 + 13): ``forensics ... | head``."""
 _DEBUG = "forensics.debug"
 
 
@@ -79,7 +81,20 @@ class Door(click.Group):
             code = complain(_advice(error), error.exit_code)
         except click.Abort:
             code = complain("interrupted", INTERRUPTED)
+        except BrokenPipeError:
+            _discard()
+            code = FAILED_PIPE
+        except OSError as error:
+            # of the help; commands write through `emit`
+            _discard()
+            code = complain(f"cannot write to stdout: {error.strerror or error}", INTERNAL)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _discard() -> None:
+    from forensics.cli.output import discard_stdout
+
+    discard_stdout()
 
 
 def complain(message: str, code: int) -> int:

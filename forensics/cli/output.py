@@ -6,12 +6,13 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from forensics.errors import UsageError
+from forensics.errors import CannotWrite, UsageError
 
 if TYPE_CHECKING:
     from forensics.domain.report import Report
@@ -97,15 +98,39 @@ def write_whole(path: Path, text: str) -> None:
 
 def show(report: Report, form: str) -> None:
     """Write the report to stdout; colours and the terminal's width only for text on a terminal."""
-    terminal = form == "text" and sys.stdout.isatty()
+    terminal = form == "text" and sys.stdout is not None and sys.stdout.isatty()
     color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     width = min(shutil.get_terminal_size().columns, _MAX_WIDTH) if terminal else 80
     emit(render(report, form, color=color, width=width), "utf-8" if form != "text" else None)
 
 
 def emit(text: str, encoding: str | None = None) -> None:
-    """Write text to stdout; what its encoding lacks is replaced, never an error."""
+    """Write text to stdout; what its encoding lacks is replaced, never an error.
+
+    Raises
+    ------
+    CannotWrite
+        When stdout is closed or full. A reader that went away (``| head``) is a `BrokenPipeError`.
+    """
+    if sys.stdout is None:
+        raise CannotWrite("cannot write to stdout: it is closed")
     encoding = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
     if not text.endswith("\n"):
         text += "\n"
-    click.echo(text.encode(encoding, "replace"), nl=False)
+    try:
+        click.echo(text.encode(encoding, "replace"), nl=False)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_stdout()
+        raise CannotWrite(f"cannot write to stdout: {error.strerror or error}") from error
+
+
+def discard_stdout() -> None:
+    """Let what is left in the buffer of stdout go nowhere: at its end Python would try again."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, sys.stdout.fileno())
+        finally:
+            os.close(nowhere)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,6 +16,9 @@ from forensics.errors import ReportUnreadable
 
 if TYPE_CHECKING:
     from forensics.domain.report import Report
+
+_MOST_BYTES = 64 << 20
+"""Reports of hundreds of curves are a few MB."""
 
 
 @debug_option
@@ -56,7 +61,7 @@ def load_report(path: Path) -> Report:
     from forensics.report.contract import read_document
 
     try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_json)
+        document: Any = json.loads(_content(path), parse_constant=_not_json)
     except OSError as error:
         raise ReportUnreadable(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -66,6 +71,27 @@ def load_report(path: Path) -> Report:
     report = Report.from_dict(document)
     read_document(report)
     return report
+
+
+def _content(path: Path) -> str:
+    """Return the text of a regular file; a FIFO is not waited for.
+
+    Raises
+    ------
+    ReportUnreadable
+        When it is no regular file, or too large for a report.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ReportUnreadable(f"{path} is no regular file: name a saved report.json")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(_MOST_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > _MOST_BYTES:
+        raise ReportUnreadable(f"{path} is no saved report: it is larger than 64 MiB")
+    return content.decode("utf-8")
 
 
 def _not_json(constant: str) -> NoReturn:

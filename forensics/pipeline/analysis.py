@@ -15,7 +15,15 @@ from forensics.domain.run import Run
 from forensics.domain.scene import Scene
 from forensics.pipeline.assemble import Analysis, assemble
 from forensics.pipeline.axis import on_batch_axis
-from forensics.pipeline.legibility import corrupt_evidence, legible
+from forensics.pipeline.legibility import (
+    corrupt_evidence,
+    damaged,
+    legible,
+    no_evidence,
+    refuse_without_events,
+    telling,
+)
+from forensics.pipeline.other_failure import met_another, of_this_failure
 from forensics.pipeline.target import Target, find_target
 from forensics.pipeline.verdict import judge
 from forensics.sources.logdir import read
@@ -59,8 +67,8 @@ def analyze(
     Raises
     ------
     UsageError
-        When there is nothing to analyse, when there are several runs, or when `replay` names no
-        existing file or no function.
+        When there is nothing to analyse, when there are several runs, when `replay` names no
+        existing file or no function, or when `step_offset` makes a step negative.
     """
     tell = progress or _silent
     if replay is not None:
@@ -69,6 +77,7 @@ def analyze(
         parse_entry(replay)
     tell("reading logs and checkpoints")
     run = on_batch_axis(read(path), step_offset)
+    refuse_without_events(run)
     if replay is None:
         return analyze_run(run, tell)
     return analyze_run(
@@ -93,10 +102,13 @@ def analyze_run(
     tell("looking for what went wrong")
     inspection = inspect(Scene(run))
     target = find_target(run, inspection.findings)
-    scene = Scene(run, replay(target) if replay is not None else None)
-    if scene.replay is not None:
-        inspection = inspect(scene)
-    diagnoses = _diagnose(scene, inspection)
+    logged = scene = Scene(run)
+    if replay is not None:
+        scene = Scene(run, of_this_failure(run, target, replay(target)))
+        if met_another(scene.replay) is None:
+            logged = scene
+            inspection = inspect(scene)
+    diagnoses = _diagnose(logged, inspection)
     verdict = judge(scene, inspection.findings, diagnoses, target)
     return assemble(Analysis(scene, inspection, diagnoses, verdict))
 
@@ -122,10 +134,14 @@ def _replay(
 
 
 def _diagnose(scene: Scene, inspection: Inspection) -> tuple[Diagnosis, ...]:
-    """Name the causes; where nothing could be read, the files are the cause of that."""
-    if legible(scene.run) or any(f.severity is not Severity.INFO for f in inspection.findings):
+    """Name the causes; where nothing could be seen, say so instead of calling it healthy."""
+    if any(f.severity is not Severity.INFO for f in inspection.findings):
         return diagnose(scene, inspection.findings)
-    return (corrupt_evidence(scene.run),)
+    if not legible(scene.run) and damaged(scene.run):
+        return (corrupt_evidence(scene.run),)
+    if not telling(scene):
+        return (no_evidence(scene.run),)
+    return diagnose(scene, inspection.findings)
 
 
 def _silent(_: str) -> None:

@@ -19,6 +19,7 @@ from forensics.domain.run import CheckpointStats, CheckpointStatus, Run, TensorS
 from forensics.domain.scene import Scene
 from forensics.pipeline.curves import curves
 from forensics.pipeline.environment import environment
+from forensics.pipeline.epochs import first_batch_at_least
 from forensics.pipeline.verdict import Verdict
 
 CONFIG = ("optimizer", "learning_rate", "loss", "activations", "dtype_policy", "batch_size")
@@ -152,7 +153,8 @@ def _checkpoints(run: Run, verdict: Verdict) -> dict[str, Any]:
     ordered = sorted(run.checkpoints, key=lambda c: (c.step is None, c.step or 0, c.path))
     clean = [c for c in ordered if c.status is CheckpointStatus.CLEAN]
     poisoned = [c for c in ordered if c.status is CheckpointStatus.POISONED]
-    before = [c for c in clean if _is_before(c, verdict)]
+    earliest = _earliest(run, verdict)
+    before = [c for c in clean if _is_before(c, earliest)]
     return {
         "checkpoints": [_checkpoint(c) for c in ordered],
         "last_finite_checkpoint": _last(clean),
@@ -161,13 +163,20 @@ def _checkpoints(run: Run, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _is_before(checkpoint: CheckpointStats, verdict: Verdict) -> bool:
+def _is_before(checkpoint: CheckpointStats, earliest: int | None) -> bool:
     """Whether a checkpoint holds no result of the first bad step: N finished steps are 0 to N-1."""
-    if verdict.status != "failed" or verdict.step_axis is StepAxis.EPOCH or checkpoint.step is None:
-        return False
+    return earliest is not None and checkpoint.step is not None and checkpoint.step <= earliest
+
+
+def _earliest(run: Run, verdict: Verdict) -> int | None:
+    """Return the batch before which nothing can have failed, None where there is none."""
+    if verdict.status != "failed":
+        return None
     interval, step = verdict.first_bad_step_interval, verdict.first_bad_step
-    earliest = interval[0] if interval is not None else step
-    return earliest is not None and checkpoint.step <= earliest
+    first = interval[0] if interval is not None else step
+    if first is None or verdict.step_axis is not StepAxis.EPOCH:
+        return first
+    return first_batch_at_least(run, first)
 
 
 def _last(checkpoints: Sequence[CheckpointStats]) -> str | None:

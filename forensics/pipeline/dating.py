@@ -35,11 +35,19 @@ def date_failure(replay: ReplayResult | None, target: Target) -> Date:
 
 
 def in_words(date: Date) -> str:
-    """Return ``at step 108``, ``in epoch 3``, ``between steps 100 and 119``, or nothing."""
-    unit = "epoch" if date.axis is StepAxis.EPOCH else "step"
+    """Return ``at step 108``, ``by step 39 at the latest (between 0 and 39)``, or nothing.
+
+    Where the first bad value was seen long after the last clean one, its step is only a bound.
+    """
+    epoch = date.axis is StepAxis.EPOCH
+    unit, at = ("epoch", "in") if epoch else ("step", "at")
     low, high = date.interval or (date.step, date.step)
     if low is None or high is None:
         return ""
     if date.step is not None and high - low <= 1:
-        return f"{'in' if date.axis is StepAxis.EPOCH else 'at'} {unit} {date.step}"
-    return f"at {unit} {low}" if low == high else f"between {unit}s {low} and {high}"
+        return f"{at} {unit} {date.step}"
+    if low == high:
+        return f"{at} {unit} {low}"
+    if date.step == high:
+        return f"by {unit} {high} at the latest (between {low} and {high})"
+    return f"between {unit}s {low} and {high}"

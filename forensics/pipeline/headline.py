@@ -14,6 +14,8 @@ from forensics.domain.replay import Origin, Phase, ReplayResult
 from forensics.domain.run import CheckpointStatus, Run, Series, TensorKind
 from forensics.domain.scene import Scene
 from forensics.pipeline.dating import Date, in_words, reproduced
+from forensics.pipeline.legibility import legible, without_evidence
+from forensics.pipeline.other_failure import met_another
 from forensics.report.words import plain
 
 _DIVISIONS = ("RealDiv", "Div", "Xdivy")
@@ -40,13 +42,16 @@ def headline(
     if status == "failed":
         what, remark = _event(scene, date)
         sentence = " ".join(part for part in (what, in_words(date)) if part)
-        return f"{sentence}{remark}{_origin(scene.replay)}{_cause(first)}."
+        return f"{sentence}{remark}{_origin(scene.replay)}{_cause(first)}{_other(scene.replay)}."
     if status == "suspect":
         worst = min(findings, key=lambda f: f.severity.rank)
         return f"No breakdown, but {worst.summary.rstrip('.')}{_cause(first)}."
     if status == "healthy":
         return f"Nothing wrong was found{_extent(scene.run)}{_change(scene.run.train_loss)}."
-    return f"Nothing could be read: {_unreadable(scene.run)}."
+    if not legible(scene.run) and scene.run.warnings:
+        first_warning = scene.run.warnings[0]
+        return f"Nothing could be read: {first_warning.path}: {first_warning.detail.rstrip('.')}."
+    return f"{without_evidence(scene.run)}."
 
 
 def describe(origin: Origin) -> str:
@@ -129,6 +134,11 @@ def _cause(first: Diagnosis | None) -> str:
     return f"; {sure} cause: {plain(first.cause.value)}"
 
 
+def _other(replay: ReplayResult | None) -> str:
+    step = met_another(replay)
+    return f"; a replay met another failure, at step {step}" if step is not None else ""
+
+
 def _phase(phase: Phase) -> str:
     return {
         Phase.LOSS: " in the loss",
@@ -145,6 +155,8 @@ def _operands(origin: Origin) -> str:
         return " (0/0)" if any(t.nan for t in outputs) else " (division by 0)"
     if origin.op_type == "Log" and inputs and inputs[0].zero:
         return " (log of 0)"
+    if origin.op_type == "Mean" and inputs and inputs[0].count == 0:
+        return " (mean of an empty tensor)"
     return ""
 
 
@@ -171,10 +183,3 @@ def _change(loss: Series | None) -> str:
     if not (math.isfinite(first) and math.isfinite(last)):
         return ""
     return f"; the loss went from {first:.3g} to {last:.3g}"
-
-
-def _unreadable(run: Run) -> str:
-    if run.warnings:
-        first = run.warnings[0]
-        return f"{first.path}: {first.detail.rstrip('.')}"
-    return "the files hold no scalar and no tensor"

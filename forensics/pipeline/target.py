@@ -12,6 +12,7 @@ from forensics.domain.evidence import CurveEvidence, TensorEvidence
 from forensics.domain.findings import Finding, Severity
 from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.run import CheckpointStatus, Run, Series
+from forensics.pipeline.epochs import batches_per_epoch, last_logged
 
 NON_FINITE_SCALAR, NON_FINITE_STATE, DIVERGING_LOSS = "NUM001", "NUM002", "LOS001"
 
@@ -80,9 +81,9 @@ def find_target(run: Run, findings: Sequence[Finding]) -> Target:
 
 
 def _first(run: Run, state: Sequence[Finding], scalars: Sequence[Finding]) -> Target | None:
-    """Return the earliest non-finite value; batches before epochs."""
-    found = [_of_state(f) for f in state]
-    found += [_of_scalar(run, f) for f in scalars]
+    """Return the earliest non-finite value; batches before epochs, a curve before a tensor."""
+    found = [_of_scalar(run, f) for f in scalars]
+    found += [_of_state(f) for f in state]
     batches = [t for t in found if t.axis is StepAxis.BATCH]
     if not found:
         return None
@@ -104,7 +105,7 @@ def _of_scalar(run: Run, finding: Finding) -> Target:
     assert low is not None and high is not None and step is not None
     if finding.step_axis is StepAxis.BATCH:
         return Target("non_finite", step, (max(low - 1, 0), high), StepAxis.BATCH, _tag(finding))
-    length = _batches_per_epoch(run)
+    length = batches_per_epoch(run)
     if length is None:
         return Target("non_finite", step, (low, high), StepAxis.EPOCH, _tag(finding))
     interval = (low * length, (high + 1) * length - 1)
@@ -199,27 +200,8 @@ def _start(run: Run, onset: int) -> int:
     return max(steps, default=0)
 
 
-def _batches_per_epoch(run: Run) -> int | None:
-    """Return the number of batches of an epoch, None when the curves do not tell.
-
-    Known when the batches that were logged divide evenly among the epochs that were.
-    """
-    batches = max(_logged(run, StepAxis.BATCH), default=-1) + 1
-    epochs = max(_logged(run, StepAxis.EPOCH), default=-1) + 1
-    if batches == 0 or epochs == 0 or batches % epochs:
-        return None
-    return batches // epochs
-
-
-def _logged(run: Run, axis: StepAxis) -> Iterator[int]:
-    """Yield the last step of every training loss of an axis: validation has its own batches."""
-    for series in run.series:
-        if series.step_axis is axis and len(series) and series.quantity is Quantity.TRAIN_LOSS:
-            yield int(np.max(series.steps))
-
-
 def _batch_steps(run: Run) -> Iterator[int]:
-    yield from _logged(run, StepAxis.BATCH)
+    yield from last_logged(run, StepAxis.BATCH)
     yield from (c.step for c in run.checkpoints if c.step is not None)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from forensics.domain.diagnosis import Diagnosis, Grade
+from forensics.domain.diagnosis import Cause, Diagnosis, Grade
 from forensics.domain.findings import Finding, Severity
 from forensics.domain.quantity import StepAxis
 from forensics.domain.replay import Origin, Phase
 from forensics.domain.scene import Scene
 from forensics.pipeline.dating import Date, date_failure, reproduced
 from forensics.pipeline.headline import headline
-from forensics.pipeline.legibility import legible
+from forensics.pipeline.legibility import telling
 from forensics.pipeline.target import (
     DIVERGING_LOSS,
     NON_FINITE_SCALAR,
@@ -60,6 +60,8 @@ def judge(
     ill = status in ("failed", "suspect")
     date = date_failure(scene.replay, target) if ill else Date()
     first = diagnoses[0] if diagnoses else None
+    # "unknown" says that something is wrong, which nobody knows of a run without evidence
+    told = None if status == "unreadable" and _is_unknown(first) else first
     return Verdict(
         status=status,
         headline=headline(scene, status, findings, first, date),
@@ -67,11 +69,15 @@ def judge(
         first_bad_step_interval=date.interval,
         step_axis=date.axis,
         first_bad_tag=date.tag,
-        cause=first.cause.value if first else None,
-        confidence=first.confidence if first else None,
-        grade=first.grade if first else None,
+        cause=told.cause.value if told else None,
+        confidence=told.confidence if told else None,
+        grade=told.grade if told else None,
         signature=_signature(scene, status, findings, first) if ill else None,
     )
+
+
+def _is_unknown(diagnosis: Diagnosis | None) -> bool:
+    return diagnosis is not None and diagnosis.cause is Cause.UNKNOWN
 
 
 def _status(scene: Scene, findings: Sequence[Finding]) -> str:
@@ -80,7 +86,7 @@ def _status(scene: Scene, findings: Sequence[Finding]) -> str:
         return "failed"
     if any(f.severity is not Severity.INFO for f in findings):
         return "suspect"
-    return "healthy" if legible(scene.run) else "unreadable"
+    return "healthy" if telling(scene) else "unreadable"
 
 
 def _signature(

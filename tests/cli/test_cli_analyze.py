@@ -228,6 +228,10 @@ def test_a_checkpoint_without_its_data_shard(tmp_path: Path, schema_validator: V
         (["{run}", "--replay", "train.py"], "FILE:function"),
         (["{run}", "--replay", ":replay_case"], "FILE:function"),
         (["{run}", "--replay-timeout", "0"], "--replay-timeout"),
+        (["{run}", "--replay-timeout", "nan"], "--replay-timeout"),
+        (["{run}", "--replay-timeout", "inf"], "--replay-timeout"),
+        (["{run}", "--step-offset", "-200"], "negative"),
+        (["{run}", "--step-offset", "1000000000000000000000000"], "--step-offset"),
         (["{run}", "--step-offset", "one"], "--step-offset"),
     ],
 )

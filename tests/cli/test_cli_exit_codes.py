@@ -8,6 +8,7 @@ import pytest
 
 from forensics.cli.exit_codes import exit_code
 from forensics.domain.report import Report
+from forensics.pipeline.assemble import NOT_ASKED
 
 
 def report(status: str = "healthy", *severities: str, **sections: Any) -> Report:
@@ -17,6 +18,7 @@ def report(status: str = "healthy", *severities: str, **sections: Any) -> Report
         "inputs": [{"state": "complete"}],
         "checkpoints": [{"status": "clean"}],
         "warnings": [],
+        "replay": {"status": "not_run", "reason": NOT_ASKED},
     }
     return Report(document | sections)
 
@@ -53,6 +55,8 @@ def test_a_failure_that_only_the_replay_saw_is_an_error() -> None:
         {"inputs": [{"state": "limit"}]},
         {"checkpoints": [{"status": "damaged"}]},
         {"warnings": [{"kind": "denied"}]},
+        {"replay": {"status": "not_run", "reason": "the program has no function"}},
+        {"replay": {"status": "crashed", "reason": "the process ended without an answer"}},
     ],
 )
 def test_what_could_not_be_examined_is_3_unless_something_worse_was_found(

@@ -59,6 +59,16 @@ def test_a_program_that_gives_no_case(
     assert reason in document["replay"]["reason"]
 
 
+def test_a_replay_that_was_refused_leaves_a_healthy_run_not_fully_examined(tmp_path: Path) -> None:
+    write_events(tmp_path / "run", falling(120))
+    file = tmp_path / "train.py"
+    file.write_text("raise RuntimeError('no data here')\n", encoding="utf-8")
+    options = ["analyze", str(tmp_path / "run"), "--replay", f"{file}:replay_case"]
+    result = CliRunner().invoke(main, [*options, "--format", "json"])
+    assert json.loads(result.stdout)["verdict"]["status"] == "healthy"
+    assert result.exit_code == 3
+
+
 def test_a_program_that_hangs_is_stopped(tmp_path: Path, schema_validator: Validate) -> None:
     document = replayed(tmp_path, "import time\ntime.sleep(600)\n", "--replay-timeout", "2")
     schema_validator(document)

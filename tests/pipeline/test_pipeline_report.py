@@ -156,7 +156,8 @@ def test_poisoned_weights_with_a_finite_loss_fail() -> None:
     assert verdict["status"] == "failed"
     assert verdict["first_bad_step_interval"] == [10, 19]
     assert verdict["headline"].startswith(
-        "The weights became NaN between steps 10 and 19, though the logged loss stayed finite"
+        "The weights became NaN by step 19 at the latest (between 10 and 19), though the logged "
+        "loss stayed finite"
     )
 
 

@@ -33,6 +33,7 @@ from forensics.domain.scene import Scene
 from forensics.pipeline.analysis import analyze_run
 from forensics.pipeline.assemble import merged_config
 from forensics.pipeline.curves import LONGEST_SPAN, MOST_POINTS, curves
+from forensics.pipeline.headline import describe
 from forensics.pipeline.target import Target, find_target
 from forensics.pipeline.verdict import judge
 
@@ -246,3 +247,10 @@ def test_a_long_dead_end_keeps_both_ends(length: int) -> None:
     (section,) = curves(run_of(curve([1.0, *[math.nan] * length])))
     steps = [p["step"] for p in section["nonfinite"]]
     assert (steps[0], steps[-1], len(steps)) == (1, length, LONGEST_SPAN)
+
+
+def test_a_mean_of_nothing_is_named() -> None:
+    empty = tensor("x", TensorKind.OTHER, shape=(0, 4))
+    full = tensor("x", TensorKind.OTHER, shape=(2, 4))
+    assert describe(origin("Mean", inputs=(empty,))).startswith("Mean (mean of an empty tensor)")
+    assert "empty" not in describe(origin("Mean", inputs=(full,)))

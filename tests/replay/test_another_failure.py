@@ -46,6 +46,7 @@ def test_another_program_is_not_called_a_reproduction(saved: Path) -> None:
     assert result.reason.startswith("no checkpoint could be restored: the replay started from")
     assert "another failure was met at step 3, where the run's log is finite" in result.reason
     assert result.reason.count("not fit the case") == 1
+    assert "candidates" not in result.reason
     assert (result.origin, result.step, result.observation) == (None, None, None)
     assert result.started_from is None
 

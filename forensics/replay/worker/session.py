@@ -249,9 +249,12 @@ class Session:
                 *self.search.remarks(),
                 other or "the failure was not met",
                 *self.notes,
-                "candidates: another data order, state that the checkpoint does not hold (random "
-                "seeds, slots), another device or compiled fusion",
             ]
+            if not self.search.foreign:
+                reasons.append(
+                    "candidates: another data order, state that the checkpoint does not hold "
+                    "(random seeds, slots), another device or compiled fusion"
+                )
         else:
             seen = "one step was observed" if step is not None else "no step could be observed"
             reasons = [

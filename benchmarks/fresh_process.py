@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RUN = ROOT / "fixtures" / "unsafe_operation" / "nine_thousand_images" / "run"
+NAME = "nine_thousand_images"
+RUN = ROOT / "fixtures" / "unsafe_operation" / NAME / NAME
 
 
 def cpu(argv: list[str]) -> float:

@@ -45,7 +45,7 @@ def test_logs_and_checkpoints_alone(
     fixture: Path, schema_validator: Callable[[Mapping[str, object]], None]
 ) -> None:
     truth = truth_of(fixture)
-    document = analyze(fixture / "run").to_dict()
+    document = analyze(fixture / fixture.name).to_dict()
     schema_validator(document)
     verdict = document["verdict"]
     assert verdict["status"] == truth["status"]
@@ -84,6 +84,6 @@ def test_stored_report_says_the_truth(
 
 
 def test_no_file_of_a_fixture_names_the_machine(fixture: Path) -> None:
-    for file in (fixture / "run").rglob("*tfevents*"):
+    for file in (fixture / fixture.name).rglob("*tfevents*"):
         assert ".host." in file.name
     assert str(Path.home()) not in (fixture / "report.json").read_text()

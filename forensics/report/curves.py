@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from forensics.domain.loss_tags import loss_role
 from forensics.report.charts import Curve, Panel, Point, Spark, draw_panel, draw_spark
 from forensics.report.marks import Event, Events, Saved
 from forensics.report.numbers import count_of, interval, number, step
@@ -95,6 +96,7 @@ def _chosen(document: Section, quantity: str) -> Section | None:
         key=lambda s: (
             s["step_axis"] != "batch",
             s["tag"] != bad_tag,
+            loss_role(s["tag"]) if quantity == "train_loss" else 0,
             s["tag"].count("/"),
             len(s["tag"]),
             s["tag"],

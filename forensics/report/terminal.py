@@ -171,7 +171,7 @@ def _trials(document: Section, paper: _Paper) -> Iterator[str]:
     for trial in trials:
         status = trial["status"]
         result = f"{TRIAL_SIGN.get(status, '?')} {TRIAL.get(status, plain(status))}"
-        text = f"{plain(trial['remedy'])}: {result}"
+        text = f"{trial['change']}: {result}"
         if trial["steps_tried"] is not None:
             text += f", {step(trial['steps_survived'])} of {step(trial['steps_tried'])} steps"
         if trial["loss_after"] is not None:

@@ -38,7 +38,7 @@ def first_remedy(document: Mapping[str, Any]) -> str | None:
 def test_a_stored_report_is_not_stale(path: Path) -> None:
     stored = json.loads(path.read_text(encoding="utf-8"))
     answer = answer_of(stored)
-    run = read(path.parent / "run")
+    run = read(path.parent / path.parent.name)
     replay = None if answer is None else lambda _: answer
     today = analyze_run(run, lambda _: None, replay).document
     for key in ("status", "headline", "first_bad_step", "first_bad_step_interval", "cause"):

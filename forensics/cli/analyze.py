@@ -62,6 +62,39 @@ def _finite(_: click.Context, parameter: click.Parameter, value: float) -> float
     help="When the replay is stopped.",
 )
 @click.option(
+    "--batch",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.npz",
+    help="The batch to replay, where --replay names a saved model instead of a program.",
+)
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="Replay the recording found in LOGDIR although you did not name it: it runs that program.",
+)
+@click.option(
+    "--scan",
+    is_flag=True,
+    help="Go over all batches of the data set for the guilty ones: for shuffled data.",
+)
+@click.option(
+    "--python",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Interpreter that the run was trained with, for the replay.",
+)
+@click.option(
+    "--reproducer",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write a short script there that fails with the same operation.",
+)
+@click.option(
+    "--with-data",
+    is_flag=True,
+    help="Let the reproducer hold the real operands, not synthetic ones.",
+)
+@click.option(
     "-o",
     "--output",
     "outputs",
@@ -92,6 +125,12 @@ def command(
     device: str,
     step_offset: int,
     replay_timeout: float,
+    batch: Path | None,
+    trust: bool,
+    scan: bool,
+    python: Path | None,
+    reproducer: Path | None,
+    with_data: bool,
     outputs: tuple[Path, ...],
     form: str,
     fail_on: str,
@@ -105,7 +144,16 @@ def command(
     check_outputs(outputs)
     from forensics.cli.exit_codes import exit_code
     from forensics.pipeline import analyze
+    from forensics.replay.request import ReplayOptions
 
+    options = ReplayOptions(
+        batch=batch,
+        trust=trust,
+        scan=scan,
+        python=python,
+        reproducer=reproducer,
+        with_data=with_data,
+    )
     with reporting() as progress:
         report = analyze(
             folder,
@@ -113,6 +161,7 @@ def command(
             device=device,
             step_offset=step_offset,
             replay_timeout=replay_timeout,
+            options=options,
             progress=progress,
         )
     write_outputs(report, outputs)

@@ -122,6 +122,63 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """The failing op run again elsewhere: float64 NumPy, another engine, another device.
+
+    ``finite`` is None where that engine gave no answer; ``detail`` says what it answered.
+    """
+
+    engine: str
+    finite: bool | None
+    detail: str
+
+
+class Blame(StrEnum):
+    """Whose bug a non-finite value is."""
+
+    USER = "user"
+    FRAMEWORK_DEFECT = "framework_defect"
+    HARDWARE_SUSPECTED = "hardware_suspected"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class WhoseBug:
+    """Whose bug it is, in words for an issue, and the references that say so."""
+
+    verdict: Blame
+    reason: str
+    references: tuple[Reference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedBatch:
+    """A batch of the scan: its place in the data set, what it gave, its worst rows first."""
+
+    batch: int
+    loss: float | None
+    gradient_norm: float | None
+    non_finite: bool
+    rows: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """Forward and backward over all batches from one state, without updates: worst first.
+
+    ``complete`` is False when the time ended before the data; ``reruns`` counts reshuffled passes
+    with updates and ``reproduced`` those that failed.
+    """
+
+    started_from: str | None
+    batches: int
+    complete: bool
+    ranked: tuple[ScannedBatch, ...] = ()
+    reruns: int = 0
+    reproduced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LayerObservation:
     """A layer at the observed step; a quantity that was not measured is None."""
 
@@ -197,7 +254,22 @@ class ReplayResult:
     minimal_batch: tuple[int, ...] = ()
     collective: bool | None = None
     trials: tuple[Trial, ...] = ()
+    culprits: tuple[tuple[int, ...], ...] = ()
+    """Independent groups of rows: each alone makes the step fail."""
+    row_notes: tuple[str, ...] = ()
+    """What is to be known about the rows: BatchNorm couples them, only all together fail, ..."""
+    whose_bug: WhoseBug | None = None
+    scan: ScanResult | None = None
+    source: str | None = None
+    """What the step was taken from: ``entry_point``, ``recording``, ``keras_file``, ..."""
+    instrument: str | None = None
+    """Which instrument named the origin: ``own_trace``, ``debug_dump``, ``inlined_graph``,
+    ``check_numerics`` or ``error_message``."""
+    degradations: tuple[str, ...] = ()
+    """What the instruments could not do here, and what was done instead."""
     reproducer: str | None = None
+    reproducer_script: str | None = None
+    """Text of the reproducer, which is in the report although no file was asked for."""
     observation: StepObservation | None = None
     config: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)

@@ -26,6 +26,7 @@ from forensics.pipeline.legibility import (
 from forensics.pipeline.other_failure import met_another, of_this_failure
 from forensics.pipeline.target import Target, find_target
 from forensics.pipeline.verdict import judge
+from forensics.replay.request import ReplayOptions
 from forensics.sources.logdir import read
 
 Progress = Callable[[str], None]
@@ -38,6 +39,7 @@ def analyze(
     device: str = "auto",
     step_offset: int = 0,
     replay_timeout: float = 600.0,
+    options: ReplayOptions | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Say when and why a training run went wrong.
@@ -56,6 +58,8 @@ def analyze(
         Added to logged steps and to the steps of checkpoints to get 0-based batch indices.
     replay_timeout : float
         Seconds of wall clock after which the replay is stopped.
+    options : ReplayOptions, optional
+        What else is wanted of the replay.
     progress : callable, optional
         Takes one line at a time.
 
@@ -80,8 +84,9 @@ def analyze(
     refuse_without_events(run)
     if replay is None:
         return analyze_run(run, tell)
+    asked = options or ReplayOptions()
     return analyze_run(
-        run, tell, lambda target: _replay(run, target, replay, device, replay_timeout, tell)
+        run, tell, lambda target: _replay(run, target, replay, device, replay_timeout, asked, tell)
     )
 
 
@@ -114,7 +119,13 @@ def analyze_run(
 
 
 def _replay(
-    run: Run, target: Target, entry: str, device: str, timeout: float, tell: Progress
+    run: Run,
+    target: Target,
+    entry: str,
+    device: str,
+    timeout: float,
+    options: ReplayOptions,
+    tell: Progress,
 ) -> ReplayResult:
     """Run the failing step again; when nothing failed one step is observed all the same."""
     from forensics.replay.request import ReplayRequest
@@ -129,6 +140,7 @@ def _replay(
         interval=target.search_interval(run),
         symptom=target.symptom,
         loss_limit=target.loss_limit,
+        options=options,
     )
     return run_replay(request, tell)
 

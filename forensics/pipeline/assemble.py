@@ -32,7 +32,8 @@ _LAYER = (
 _REPLAY = (
     "status", "reason", "device", "step", "started_from", "attempts", "determinism",
     "unreplayable_ops", "sandbox", "origin", "other_origins", "benign", "chain", "check_numerics",
-    "samples", "minimal_batch", "collective", "trials", "reproducer", "symptom",
+    "samples", "minimal_batch", "collective", "culprits", "row_notes", "trials", "whose_bug",
+    "scan", "source", "instrument", "degradations", "reproducer", "reproducer_script", "symptom",
 )  # fmt: skip
 
 NOT_ASKED = "no replay was asked for (--replay FILE:function)"

@@ -14,21 +14,26 @@ from forensics.domain.replay import (
     BadInput,
     BatchPart,
     BenignOp,
+    Blame,
     CheckNumerics,
     LayerObservation,
     Origin,
     Phase,
+    Reference,
     ReplayResult,
     ReplayStatus,
+    ScannedBatch,
+    ScanResult,
     SourceLine,
     StepObservation,
     Trial,
     TrialStatus,
+    WhoseBug,
 )
 from forensics.domain.run import TensorKind, TensorStats
 
 T = TypeVar("T")
-_TEXT, _MANY = 2000, 1000
+_TEXT, _MANY, _SCRIPT = 2000, 1000, 20_000
 SANDBOX = ("child process", "isolated interpreter", "private temporary folder", "deadline")
 """Layers in force for every child."""
 
@@ -67,6 +72,16 @@ def _result(raw: Mapping[str, Any]) -> ReplayResult:
         config=_plain(raw.get("config") or {}),
         environment=_plain(raw.get("environment") or {}),
         symptom=_maybe(raw.get("symptom"), _text),
+        collective=_maybe(raw.get("collective"), _flag),
+        culprits=_all(raw.get("culprits"), _ints),
+        row_notes=_all(raw.get("row_notes"), _text),
+        whose_bug=_maybe(raw.get("whose_bug"), _whose_bug),
+        scan=_maybe(raw.get("scan"), _scan),
+        source=_maybe(raw.get("source"), _text),
+        instrument=_maybe(raw.get("instrument"), _text),
+        degradations=_all(raw.get("degradations"), _text),
+        reproducer=_maybe(raw.get("reproducer"), _text),
+        reproducer_script=_maybe(raw.get("reproducer_script"), _script),
         sandbox=SANDBOX,
     )
 
@@ -125,6 +140,39 @@ def _trial(raw: Mapping[str, Any]) -> Trial:
         loss_before=_maybe(raw.get("loss_before"), _number),
         loss_after=_maybe(raw.get("loss_after"), _number),
         rows_dropped=_count(raw.get("rows_dropped") or 0),
+    )
+
+
+def _whose_bug(raw: Mapping[str, Any]) -> WhoseBug:
+    return WhoseBug(
+        Blame(raw["verdict"]), _text(raw["reason"]), _all(raw.get("references"), _reference)
+    )
+
+
+def _reference(raw: Mapping[str, Any]) -> Reference:
+    return Reference(
+        _text(raw["engine"]), _maybe(raw.get("finite"), _flag), _text(raw.get("detail") or "")
+    )
+
+
+def _scan(raw: Mapping[str, Any]) -> ScanResult:
+    return ScanResult(
+        started_from=_maybe(raw.get("started_from"), _text),
+        batches=_count(raw["batches"]),
+        complete=_flag(raw["complete"]),
+        ranked=_all(raw.get("ranked"), _scanned),
+        reruns=_count(raw.get("reruns") or 0),
+        reproduced=_count(raw.get("reproduced") or 0),
+    )
+
+
+def _scanned(raw: Mapping[str, Any]) -> ScannedBatch:
+    return ScannedBatch(
+        batch=_count(raw["batch"]),
+        loss=_maybe(raw.get("loss"), _number),
+        gradient_norm=_maybe(raw.get("gradient_norm"), _number),
+        non_finite=_flag(raw["non_finite"]),
+        rows=_ints(raw.get("rows")),
     )
 
 
@@ -216,11 +264,21 @@ def _count(value: Any) -> int:
     return value
 
 
-def _text(value: Any) -> str:
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("true or false was expected")
+    return value
+
+
+def _script(value: Any) -> str:
+    return _text(value, _SCRIPT)
+
+
+def _text(value: Any, most: int = _TEXT) -> str:
     if not isinstance(value, str):
         raise TypeError("a text was expected")
     # half a surrogate pair is a Python string, but no text that can be written to a file
-    return value[:_TEXT].encode("utf-8", "replace").decode("utf-8")
+    return value[:most].encode("utf-8", "replace").decode("utf-8")
 
 
 def _word(value: Any, *known: str) -> str:

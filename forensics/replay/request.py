@@ -12,6 +12,34 @@ SYMPTOMS = ("non_finite", "diverged", "none")
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """What the caller wants of a replay beside the failing step itself.
+
+    Parameters
+    ----------
+    batch : Path or None
+        ``.npz`` file with the batch, where a saved model is replayed without its program.
+    trust : bool
+        The caller lets a recording that was found in the log directory be replayed.
+    scan : bool
+        Go over all batches of the data set, in any order, for the guilty ones.
+    python : Path or None
+        Interpreter that runs the worker; None: this one.
+    reproducer : Path or None
+        Folder that takes the reproducer; None: only its text is in the report.
+    with_data : bool
+        Let the reproducer hold the real operands where synthetic ones would do.
+    """
+
+    batch: Path | None = None
+    trust: bool = False
+    scan: bool = False
+    python: Path | None = None
+    reproducer: Path | None = None
+    with_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayRequest:
     """One replay.
 
@@ -36,6 +64,8 @@ class ReplayRequest:
     step_offset : int
         Batch index minus logged step: what is added to `failing_step`, to `interval` and to the
         steps of checkpoints.
+    options : ReplayOptions
+        What else is wanted.
     """
 
     run: Run
@@ -47,6 +77,7 @@ class ReplayRequest:
     symptom: str = "none"
     loss_limit: float | None = None
     step_offset: int = 0
+    options: ReplayOptions = ReplayOptions()
 
 
 def parse_entry(entry: str) -> tuple[Path, str]:

@@ -103,6 +103,8 @@ def _message(request: ReplayRequest, file: Path, function: str) -> dict[str, Any
         "symptom": request.symptom,
         "loss_limit": request.loss_limit,
         "device": request.device,
+        "scan": request.options.scan,
+        "with_data": request.options.with_data,
         # the child stops by itself and still answers; the parent's limit is for a child that hangs
         "seconds": max(5.0, request.timeout * 0.85 - 5.0),
     }

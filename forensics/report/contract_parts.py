@@ -7,7 +7,7 @@ from enum import StrEnum
 from forensics.domain.diagnosis import Cause, Grade
 from forensics.domain.findings import Severity
 from forensics.domain.quantity import Quantity, StepAxis
-from forensics.domain.replay import Phase, ReplayStatus, TrialStatus
+from forensics.domain.replay import Blame, Phase, ReplayStatus, TrialStatus
 from forensics.domain.run import TensorKind
 from forensics.report.shapes import (
     Array,
@@ -166,6 +166,39 @@ ORIGIN = Object(
 
 _op = {"op_type": TEXT, "op_name": TEXT}
 
+WHOSE_BUG = Object(
+    {
+        "verdict": Word(words_of(Blame), "Whose bug it is."),
+        "reason": TEXT,
+        "references": Array(
+            Object({"engine": TEXT, "finite": Flag(null=True), "detail": TEXT}),
+            "The failing op run again elsewhere.",
+        ),
+    }
+)
+
+SCAN = Object(
+    {
+        "started_from": MAYBE_TEXT,
+        "batches": Integer("Batches that were gone over."),
+        "complete": Flag("False: the time ended before the data."),
+        "ranked": Array(
+            Object(
+                {
+                    "batch": Integer("Its place in the data set, from 0."),
+                    "loss": MAYBE_NUMBER,
+                    "gradient_norm": MAYBE_NUMBER,
+                    "non_finite": Flag(),
+                    "rows": ROWS,
+                }
+            ),
+            "Worst first.",
+        ),
+        "reruns": Integer("Reshuffled passes with updates."),
+        "reproduced": Integer("Those of them that failed."),
+    }
+)
+
 REPLAY = Object(
     {
         "status": Word(words_of(ReplayStatus)),
@@ -223,5 +256,13 @@ REPLAY = Object(
     optional={
         "started_from": maybe(Text("Checkpoint; null: the state that the case builds.")),
         "symptom": maybe(Text("What made the step a failing one.")),
+        "source": maybe(Text("What the step was taken from: entry_point, recording, ...")),
+        "instrument": maybe(Text("Which instrument named the origin: own_trace, ...")),
+        "degradations": Array(TEXT, "What the instruments could not do here.", null=True),
+        "culprits": Array(ROWS, "Groups of rows, each of which fails alone.", null=True),
+        "row_notes": Array(TEXT, "What is to be known about the rows.", null=True),
+        "whose_bug": maybe(WHOSE_BUG),
+        "scan": maybe(SCAN),
+        "reproducer_script": maybe(Text("Its text, although no file was asked for.")),
     },
 )

@@ -13,7 +13,7 @@ from .layers import layer_of_scope
 from .listening import listening
 from .state import Snapshot
 from .stepper import Outcome, Stepper, to_tensors
-from .trace import NONE, Harm, OpRecord, Trace
+from .trace import NONE, Harm, Operands, OpRecord, Trace
 
 INPUT = -2
 """Source index of values that were bad in the batch already."""
@@ -34,6 +34,9 @@ class Localised:
         self.benign: List[Dict[str, Any]] = []
         self.chain: List[str] = []
         self.rows: List[int] = []
+        self.record: Optional[OpRecord] = None
+        """The origin as the trace saw it; None for an input or an op that raised."""
+        self.localiser: Optional[Localiser] = None
 
 
 class Localiser:
@@ -67,6 +70,7 @@ class Localiser:
             self.habits = self.trace(*self.healthy)[0].habits
         trace, outcome = self._failing()
         found = Localised(trace, outcome)
+        found.localiser = self
         if outcome.error is not None and failed.error is None:
             # XLA answers NaN where an op refuses its operands; any other error shows a step that
             # does not work op by op, and is not what the run met
@@ -104,8 +108,19 @@ class Localiser:
             found.chain = self._chain(trace, INPUT)
         elif origins:
             found.origin, found.others = origins[0], origins[1:6]
+            found.record = independent[0]
             found.rows = independent[0].rows
             found.chain = self._chain(trace, independent[0].index)
+
+    def operands(self, index: int) -> Optional[Operands]:
+        """Run the failing step once more and keep what the op at `index` was given and answered."""
+        self.state.load(self.before)
+        data = to_tensors(self.batch)
+        trace = Trace(self.state, batch_rows(data), self.habits, capture=index)
+        with listening(trace):
+            self.stepper.eager(data)
+        self.state.load(self.before)
+        return trace.captured
 
     # -- tracing
     def _failing(self, patch: FrozenSet[int] = NONE, batch: Any = None) -> Tuple[Trace, Outcome]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import time
 from pathlib import Path
-from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from .restore import RestoreError, restore
 from .state import SLOT, Snapshot, State, newborn
 from .stepper import EndOfData, Outcome, Stepper
 from .trials import healthy_level
+
+if TYPE_CHECKING:
+    from .localise import Localised
 
 KEEP = 9
 """Snapshots kept while stepping: the failing step and eight before it, to start trials from."""
@@ -37,6 +40,8 @@ class Failure:
         self.healthy: Optional[Tuple[Snapshot, Any]] = None
         self.trial_start: Tuple[int, Snapshot] = (self.step, self.before)
         self.losses: List[float] = []
+        self.found: Optional[Localised] = None
+        """What the localiser said, once it was asked."""
 
 
 class Course:

@@ -75,7 +75,10 @@ class Session:
             status="reproduced", step=failure.step, symptom=failure.symptom, reason="",
             attempts=[self._again(failure)],
         )  # fmt: skip
-        for part in (self._localise, self._trials, self._check_numerics):
+        for part in (
+            self._localise, self._rows, self._whose_bug, self._reproducer, self._check_numerics,
+            self._trials,
+        ):  # fmt: skip
             self.channel.partial(self.answer)
             with self._surviving(part.__name__.strip("_")):
                 part(failure)
@@ -171,7 +174,7 @@ class Session:
 
         self.channel.progress("tracing step %d op by op" % failure.step)
         localiser = Localiser(self.stepper, failure.before, failure.batch, failure.healthy)
-        found = localiser.run(failure.outcome)
+        found = failure.found = localiser.run(failure.outcome)
         trace, outcome = found.trace, found.eager_outcome
         if self.mode != "eager" and failure.symptom != "diverged":
             hit = outcome.symptom is not None
@@ -209,6 +212,15 @@ class Session:
                 "batch": observe.batch_parts(self.stepper, failure.step, 0),
                 "first_step_of_run": failure.step == 0,
             }
+
+    def _rows(self, failure: Failure) -> None:
+        """Name the rows of the batch that make the step fail."""
+
+    def _whose_bug(self, failure: Failure) -> None:
+        """Ask other engines what they answer to the operands of the origin."""
+
+    def _reproducer(self, failure: Failure) -> None:
+        """Write a script that fails with the same op."""
 
     def _trials(self, failure: Failure) -> None:
         from .trials import Trials

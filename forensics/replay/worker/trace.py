@@ -48,6 +48,25 @@ class OpRecord:
         self.habit_inputs = False
 
 
+class Operands:
+    """One op of a step with all that went in and came out: to run it again elsewhere.
+
+    Parameters
+    ----------
+    op_type : str
+        As registered in TensorFlow.
+    attrs : dict
+        Attributes by name, as `tf.raw_ops` takes them after conversion.
+    inputs, outputs : list of array or None
+        Copies; None for what is no array (resources, variants).
+    """
+
+    __slots__ = ("attrs", "inputs", "op_type", "outputs")
+
+    def __init__(self, op_type: str, attrs: Dict[str, Any], inputs: List[Any], outputs: List[Any]):
+        self.op_type, self.attrs, self.inputs, self.outputs = op_type, attrs, inputs, outputs
+
+
 class Harm:
     """A bad value that reached something training keeps."""
 
@@ -71,6 +90,8 @@ class Trace:
         constants, -inf scores).
     patch : dict, optional
         Op index -> make its bad output elements finite while the step runs (the counterfactual).
+    capture : int
+        Index of the op whose operands are kept in `captured`.
     """
 
     def __init__(
@@ -79,8 +100,10 @@ class Trace:
         batch_size: Optional[int] = None,
         habits: Optional[Dict[Any, int]] = None,
         patch: FrozenSet[int] = NONE,
+        capture: int = -1,
     ) -> None:
         self.state, self.batch_size, self.patch = state, batch_size, patch
+        self.capture, self.captured = capture, None  # type: int, Optional[Operands]
         self.known_habits = habits or {}
         self.habits: Dict[Any, int] = {}
         self.records: Dict[int, OpRecord] = {}
@@ -119,6 +142,8 @@ class Trace:
         self._busy = True
         name = op_type.decode() if isinstance(op_type, bytes) else str(op_type)
         try:
+            if self.count == self.capture:
+                self.captured = _operands(name, inputs, attrs, outputs)
             self._op(name, inputs, outputs)
         except Exception as error:
             # an error of the instrument must not look like one of the step
@@ -341,6 +366,15 @@ def value_of(tensor: Any) -> Any:
     except Exception:
         return None
     return np.asarray(array) if not isinstance(array, np.ndarray) else array
+
+
+def _operands(op_type: str, inputs: Any, attrs: Any, outputs: Any) -> Operands:
+    def copied(tensors: Any) -> List[Any]:
+        return [None if a is None else a.copy() for a in map(value_of, tensors or ())]
+
+    flat = tuple(attrs or ())
+    named = {str(k): v for k, v in zip(flat[::2], flat[1::2])}
+    return Operands(op_type, named, copied(inputs), copied(outputs))
 
 
 def _make_finite(array: Any) -> None:

@@ -81,7 +81,8 @@ PROBES: Dict[str, Probe] = {
         _layer_path, "layers are known by the name scopes of graph ops only, not while ops run"
     ),
     DEBUG_DUMP: Probe(
-        _debug_reader, "no debug dump could be read: a failure that only the graph shows is named by "
+        _debug_reader,
+        "no debug dump could be read: a failure that only the graph shows is named by "
         "enable_check_numerics instead",
     ),
     INLINING: Probe(

@@ -29,6 +29,8 @@ class ReplayOptions:
         Folder that takes the reproducer; None: only its text is in the report.
     with_data : bool
         Let the reproducer hold the real operands where synthetic ones would do.
+    memory : int or None
+        Bytes that the replay may hold; None: 80 % of the machine's memory.
     """
 
     batch: Path | None = None
@@ -37,6 +39,7 @@ class ReplayOptions:
     python: Path | None = None
     reproducer: Path | None = None
     with_data: bool = False
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

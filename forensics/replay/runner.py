@@ -11,6 +11,7 @@ from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import ReplayResult
 from forensics.domain.run import CheckpointStats, CheckpointStatus
 from forensics.replay.child import Child
+from forensics.replay.containment import Containment
 from forensics.replay.request import ReplayRequest, parse_entry
 
 LEAD = 8
@@ -39,7 +40,11 @@ def run_replay(request: ReplayRequest, progress: Callable[[str], None]) -> Repla
     """
     file, function = parse_entry(request.entry)
     message = _message(request, file, function)
-    return Child(message, request.device, request.timeout, progress).run()
+    options = request.options
+    containment = Containment(
+        request.device, request.timeout, False, options.python, options.memory
+    )
+    return Child(message, containment, progress).run()
 
 
 def start_points(request: ReplayRequest) -> list[CheckpointStats]:

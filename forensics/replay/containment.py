@@ -18,9 +18,8 @@ from pathlib import Path
 from forensics.replay import family
 from forensics.replay.interpreter import current, located
 from forensics.replay.memory_watch import default_limit, in_gigabytes
+from forensics.replay.source import SourceKind
 
-OWN_SOURCES = frozenset({"entry_point"})
-"""Sources of a step (`ReplayResult.source`) whose program the caller named: no foreign code."""
 _PACKAGES = Path(__file__).resolve().parents[2]
 _START = (
     "import sys; order = sys.argv.pop(); sys.path.append(sys.argv.pop()); import json; "
@@ -33,9 +32,9 @@ _HANDED_ON = re.compile(
 """Variables that a foreign program gets: how the runtime is set up, no keys and no addresses."""
 
 
-def is_foreign(source: str) -> bool:
-    """Whether the code or data of a source is not the caller's own program."""
-    return source not in OWN_SOURCES
+def is_foreign(kind: SourceKind) -> bool:
+    """Whether what is run came with the log directory, and is not a program the caller named."""
+    return kind is not SourceKind.ENTRY_POINT
 
 
 @dataclass(frozen=True, slots=True)

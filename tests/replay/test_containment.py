@@ -18,6 +18,7 @@ from forensics.domain.run import Run
 from forensics.replay.containment import Containment, is_foreign
 from forensics.replay.request import ReplayOptions, ReplayRequest
 from forensics.replay.runner import run_replay
+from forensics.replay.source import SourceKind
 from tests.replay.replaying import PROGRAMS
 from tests.replay.test_child import gone
 
@@ -114,6 +115,7 @@ sys.path.insert(0, {root!r})
 from forensics.domain.run import Run
 from forensics.replay.request import ReplayRequest
 from forensics.replay.runner import run_replay
+from forensics.replay.source import SourceKind
 run_replay(ReplayRequest(Run("r", "/nowhere", ()), {entry!r}, device="cpu"), print)
 """
 
@@ -172,8 +174,7 @@ def test_without_a_launcher_its_walls_are_said_to_be_missing() -> None:
 
 
 def test_foreign_is_everything_but_a_program_that_the_caller_named() -> None:
-    assert not is_foreign("entry_point")
-    assert is_foreign("recording") and is_foreign("keras_file")
+    assert [kind for kind in SourceKind if not is_foreign(kind)] == [SourceKind.ENTRY_POINT]
 
 
 def test_a_foreign_program_gets_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def origin_from(case: Case, found: Dict[str, str]) -> Dict[str, Any]:
         phase = "backward"
     elif any(s.startswith(("compile_loss", "loss")) for s in scopes[:-1]):
         phase = "loss"
-    elif any(re.match(r"(adam|sgd|rmsprop|adagrad|nadam|ftrl|lion)", s) for s in scopes[:-1]):
+    elif any(re.match(r"(adam|sgd|rmsprop|adagrad|nadam|ftrl|lion)", s, re.I) for s in scopes[:-1]):
         phase = "optimizer"
     return {
         "op_type": found["op_type"], "op_name": found["op_name"], "output_slot": None,

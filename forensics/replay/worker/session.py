@@ -127,8 +127,9 @@ class Session:
         raise CaseError(str(refused))
 
     def _environment(self) -> None:
-        import keras
         import tensorflow as tf
+
+        from . import keras_api
 
         wanted = self.request["device"]
         gpus = tf.config.list_physical_devices("GPU")
@@ -142,7 +143,7 @@ class Session:
         self.answer["device"] = self.device
         self.answer["environment"] = {
             "python": sys.version.split()[0], "tensorflow": tf.__version__,
-            "keras": keras.__version__,
+            "keras": keras_api.describe([self.case.model, *self.case.restore.values()]),
             "device": self.device,
             "threads": [
                 tf.config.threading.get_inter_op_parallelism_threads(),

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import numpy as np
 
-from . import arrays
+from . import arrays, keras_api
 from .entry import Case, brief
 from .state import Snapshot, State
 
@@ -129,10 +129,7 @@ class Stepper:
 
         `train_on_batch` would hand (x, y, None) to a `train_step` that unpacks two values.
         """
-        model = self.case.model
-        model.make_train_function()
-        model.reset_metrics()
-        return model.train_function(iter([to_tensors(batch)]))
+        return keras_api.call_train_function(self.case.model, to_tensors(batch))
 
     def eager(self, data: Any) -> Outcome:
         """Run a step op by op; a trace wants tensors, because numpy ops vanish from it."""
@@ -224,11 +221,11 @@ def packed(batch: Any) -> Any:
 
     x, (x, y) or (x, y, sample_weight), and double precision, NumPy's default, as Keras's own.
     """
-    import keras
+    floatx = keras_api.floatx()
 
     def convert(part: Any) -> Any:
         if isinstance(part, np.ndarray) and part.dtype == np.float64:
-            return part.astype(keras.config.floatx())
+            return part.astype(floatx)
         return part
 
     if isinstance(batch, (tuple, list)):

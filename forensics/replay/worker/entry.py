@@ -125,6 +125,9 @@ def brief(error: BaseException) -> str:
         # the stack of the op comes first, then what is wrong, then the node
         node = next((i for i, line in enumerate(lines) if line.startswith("[[{{node")), 0)
         said = lines[node - 1] if node > 0 else lines[-1]
+    elif said.startswith("in user code:"):
+        # autograph: the converted stack comes first, then the error itself
+        said = lines[-1]
     elif said.endswith(":") and len(lines) > 1:
         said += " " + lines[1]
     said = _NODE_PREFIX.sub("", said)

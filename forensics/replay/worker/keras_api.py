@@ -120,8 +120,16 @@ def optimizer_variables(optimizer: Any) -> List[Any]:
     if not of_old_keras(optimizer):
         return found
     known = {id(variable) for variable in found}
-    settings = [*vars(optimizer).values(), *(getattr(optimizer, "_hyper", None) or {}).values()]
+    settings = [
+        *vars(optimizer).values(),
+        *(getattr(optimizer, "_hyper", None) or {}).values(),
+        *vars(getattr(optimizer, "_loss_scale", None) or _Nothing()).values(),
+    ]
     return found + [s for s in settings if hasattr(s, "handle") and id(s) not in known]
+
+
+class _Nothing:
+    """Has no attributes."""
 
 
 def build_optimizer(optimizer: Any, variables: Any) -> None:

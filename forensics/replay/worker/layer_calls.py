@@ -26,17 +26,18 @@ def is_layer_call(code: Any) -> bool:
 
 
 def path_here(skip: int = 1) -> str:
-    """Names of the layers being called, outermost first, joined by ``/``; empty outside layers."""
-    names: List[str] = []
-    last = None
+    """Names of the layers being called, outermost first, joined by ``/``; empty outside layers.
+
+    An outermost model that is a graph of layers is left out, as in the names of its variables.
+    """
+    called: List[Any] = []
     frame = sys._getframe(skip)
     while frame is not None:
         if is_layer_call(frame.f_code):
             owner = frame.f_locals.get("self")
-            name = getattr(owner, "name", None)
-            if name and owner is not last:
-                names.append(str(name))
-                last = owner
+            if owner is not None and not (called and called[-1] is owner):
+                called.append(owner)
         frame = frame.f_back  # type: ignore[assignment]
-    names.reverse()
-    return "/".join(names)
+    if called and getattr(called[-1], "_is_graph_network", False):
+        called.pop()
+    return "/".join(str(owner.name) for owner in reversed(called))

@@ -277,6 +277,26 @@ def test_a_fixed_batch_size_and_sample_weights() -> None:
     assert found["samples"] == [13]
 
 
+def test_most_rows_of_a_batch_fail_by_themselves() -> None:
+    def batch(step: int) -> Any:
+        x = numbers(step, 12)
+        if step == FAILING:
+            x[:8] = 1e30
+        return x
+
+    found = guilty(loop(gram, batch))
+    assert found["samples"] == list(range(8))
+    assert any("8 of the 12 rows fail, each by itself" in note for note in found["row_notes"])
+
+
+def test_a_batch_of_one_row() -> None:
+    def batch(step: int) -> Any:
+        return np.full((1, 3), 1e30 if step == FAILING else 1.0, np.float32)
+
+    found = guilty(loop(gram, batch), traced=[0])
+    assert (found["samples"], found["culprits"]) == ([0], [[0]])
+
+
 def test_parts_without_rows_are_said() -> None:
     def batch(step: int) -> Any:
         return np.float32(-1.0 if step == FAILING else 1.0)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple
 
 from .minimise import Exhausted, Group, Minimiser
+from .rows_found import RowsFound
 from .state import Snapshot
 from .stepper import Outcome, Stepper
 from .subsets import BatchRows, Filler, Misfit, faint
@@ -15,33 +16,12 @@ ASKED_ALONE = 16
 """Rows that the trace named and that are also run alone; beyond them the trace is believed."""
 COPIES_TRIED = 4
 """Rows of the failing batch that are tried as fillers where no other batch is known to be good."""
-SMALL_SHARE = 4
-"""Rows that fail only together are named one by one up to a quarter of the batch (and up to the
-limit of `minimise`); the failure of more than that is called collective."""
 LOOKED_AT = 3
 """Groups of which it is asked whether they are guilty by themselves."""
 
 
 class _Interchangeable(Exception):
     """Other rows would do as well as those that were found."""
-
-
-class RowsFound:
-    """What is known of the rows, in the fields of the report."""
-
-    def __init__(self) -> None:
-        self.samples: List[int] = []
-        self.culprits: List[List[int]] = []
-        self.minimal: List[int] = []
-        self.collective: Optional[bool] = None
-        self.notes: List[str] = []
-
-    def fields(self) -> Dict[str, Any]:
-        """Answer of the worker."""
-        return {
-            "samples": self.samples, "culprits": self.culprits, "minimal_batch": self.minimal,
-            "collective": self.collective, "row_notes": self.notes,
-        }  # fmt: skip
 
 
 class RowSearch:
@@ -96,7 +76,7 @@ class RowSearch:
     def _search(
         self, found: RowsFound, traced: List[int], others: Iterable[Tuple[str, Any]]
     ) -> None:
-        if self.parts.count < 2:
+        if not self.parts.count:
             found.notes.append("rows: the parts of the batch have no rows in common")
             return
         if not self.failed(self._outcome(self.batch)):
@@ -107,10 +87,19 @@ class RowSearch:
             self._without_filler(found, traced)
             return
         groups: List[Group] = []
+        finished = False
         try:
             self._groups(groups, traced, filler)
+            finished = True
         finally:
-            self._conclude(found, groups, traced, filler)
+            # alone they were run as far as ASKED_ALONE; where all of those failed, so will the rest
+            asked = {(row,) for row in traced[:ASKED_ALONE]}
+            believed = not finished or asked <= {tuple(g.rows) for g in groups}
+            found.conclude(groups, traced if believed else [], self.parts.count)
+            found.notes.insert(
+                0, "asked of the step itself in %d runs: rows that were not asked about were "
+                "replaced by %s" % (self.runs, filler.said)
+            )  # fmt: skip
 
     def _groups(self, groups: List[Group], traced: List[int], filler: Filler) -> None:
         """Fill `groups` with the independent groups of rows that fail."""
@@ -225,41 +214,6 @@ class RowSearch:
             found.notes.append(
                 "no row stands out: every row that was tried makes the step fail by itself"
             )
-
-    def _conclude(
-        self, found: RowsFound, groups: List[Group], traced: List[int], filler: Filler
-    ) -> None:
-        limit = max(2, self.parts.count // SMALL_SHARE)
-        small = [
-            g for g in groups
-            if g.at_least == len(g.rows) <= limit and len(g.rows) < self.parts.count
-        ]  # fmt: skip
-        large = [g for g in groups if g not in small]
-        found.culprits = [g.rows for g in small]
-        rows = {row for g in small for row in g.rows}
-        alone = [g.rows[0] for g in small if len(g.rows) == 1]
-        if len(traced) > ASKED_ALONE and set(traced[:ASKED_ALONE]) <= set(alone):
-            rows |= set(traced)
-        if rows:
-            found.samples = sorted(rows)
-        if groups:
-            found.minimal = min((g.rows for g in small or large), key=len)
-            found.collective = not small
-            found.samples = found.samples if small else []
-        found.notes.append(
-            "asked of the step itself in %d runs: rows that were not asked about were replaced by "
-            "%s" % (self.runs, filler.said)
-        )
-        found.notes.extend(self._said(small, large))
-
-    def _said(self, small: List[Group], large: List[Group]) -> Iterator[str]:
-        for group in small:
-            if len(group.rows) > 1:
-                yield "rows %s fail only together" % ", ".join(map(str, group.rows))
-        for group in large:
-            yield "only many rows together fail: %d of the %d rows do, fewer than %d do not" % (
-                len(group.rows), self.parts.count, group.at_least
-            )  # fmt: skip
 
 
 def _mildest(rows: BatchRows) -> List[int]:

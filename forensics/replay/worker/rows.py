@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 from .entry import Case
 from .layers import flat
 from .localise import batch_rows
-from .row_search import RowSearch, RowsFound
+from .row_search import RowSearch
+from .rows_found import RowsFound
 from .stepper import EndOfData, Outcome, Stepper
 from .subsets import BatchRows
 

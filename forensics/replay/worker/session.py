@@ -218,6 +218,10 @@ class Session:
 
     def _rows(self, failure: Failure) -> None:
         """Name the rows of the batch that make the step fail."""
+        from .rows import guilty_rows
+
+        self.channel.progress("asking which rows make step %d fail" % failure.step)
+        self.answer.update(guilty_rows(self.case, self.stepper, failure, self.deadline))
 
     def _whose_bug(self, failure: Failure) -> None:
         """Ask other engines what they answer to the operands of the origin."""

@@ -114,6 +114,7 @@ def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
         "observe_step": _last_trained(request),
         "symptom": request.symptom,
         "loss_limit": request.loss_limit,
+        "suspicions": list(request.suspicions),
         "device": request.device,
         "scan": request.options.scan,
         "with_data": request.options.with_data,

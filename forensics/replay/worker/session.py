@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .state import Snapshot
     from .trace import Trace
 
+TRIAL_SECONDS = 35.0
+"""Time for trials: what is known of a failure is answered anyway, and people wait for the report."""
+
 
 def main() -> None:
     """Read the request from stdin, answer on stdout."""
@@ -236,10 +239,12 @@ class Session:
         if left < 2:
             self.notes.append("no time left for trials")
             return
-        start, snapshot = failure.trial_start
-        self.channel.progress("trying remedies from step %d" % start)
-        trials = Trials(self.stepper, start, snapshot, failure.step, self.request["loss_limit"],
-                        time.monotonic() + 0.7 * left, failure.losses)  # fmt: skip
+        self.channel.progress("trying remedies from step %d" % failure.trial_start[0])
+        origins = [o for o in (self.answer.get("origin"),) if o is not None]
+        origins += self.answer.get("other_origins") or []
+        trials = Trials(self.stepper, failure, origins, self.search.built,
+                        self.request["loss_limit"],
+                        time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
         self.answer["trials"] = trials.run()
         if not self.answer["trials"]:
             self.notes.append("no remedy was tried: the baseline did not fail a second time")
@@ -262,6 +267,9 @@ class Session:
         other = self.search.other
         # a program that fits no checkpoint and fails elsewhere says nothing about this run
         step = None if other is not None and self.search.foreign else self._observed()
+        if self.request["symptom"] == "none" and step is not None:
+            with self._surviving("trials"):
+                self._sick_trials()
         self.answer["started_from"] = self.search.started_from
         if self.request["symptom"] != "none":
             reasons = [
@@ -281,6 +289,20 @@ class Session:
             ]  # fmt: skip
         self.answer.update(status="not_reproduced", step=step, reason="; ".join(reasons))
         return self.answer
+
+    def _sick_trials(self) -> None:
+        """Try remedies for a run that stays finite, where something about it is suspect."""
+        from .trials import SickTrials
+        from .trials.sick import suspicious
+
+        suspicions = list(self.request.get("suspicions") or [])
+        if not suspicions and not suspicious(self.case, self.stepper.batch(0)):
+            return
+        self.channel.progress("trying remedies from the built state")
+        left = self.deadline - time.monotonic()
+        trials = SickTrials(self.stepper, self.search.built, suspicions,
+                            time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
+        self.answer["trials"] = trials.run()
 
     def _observed(self) -> Optional[int]:
         """Observe the last step that the run trained and for which there are state and batch."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import arrays, frames, probes
 from .fallback_origin import Named, origin_of_graph_op
-from .graph_health import BODIES, Node, Slot, births, completed, reached
+from .graph_health import BODIES, CALLS, Node, Slot, births, completed, reached
 from .localise import batch_rows
 from .modes import without_jit
 from .search import Failure
@@ -236,8 +236,9 @@ class Dump:
     def _origin(self, stepper: Stepper, reader: Any, birth: _Birth) -> Dict[str, Any]:
         digest = reader.graph_by_id(birth.graph).get_op_creation_digest(birth.node.name)
         phase, line = _where(reader.read_graph_op_creation_stack_trace(digest)[1])
-        around = self._path(reader, birth.graph)
-        name = "/".join([*around, birth.node.name])
+        name = self._full_name(reader, birth)
+        if "while_body" in (reader.graph_by_id(birth.graph).name or ""):
+            birth.named.notes.append("the op is in a loop: iteration %d" % birth.execution)
         origin = origin_of_graph_op(
             stepper.case, birth.node.op_type, name, phase, line, birth.slot
         )  # fmt: skip
@@ -245,15 +246,20 @@ class Dump:
             origin["source"] = None
         return origin
 
-    def _path(self, reader: Any, graph: str) -> List[str]:
-        """Names of inner graphs round an op, which say that it is the body of a loop."""
-        names: List[str] = []
-        current = reader.graph_by_id(graph)
-        while current is not None and current.outer_graph_id is not None:
-            if current.name and not current.name.startswith("__inference"):
-                names.insert(0, re.sub(r"_\d+$", "", current.name))
-            current = reader.graph_by_id(current.outer_graph_id)
-        return names[-1:] if names and "body" in names[-1] else []
+    def _full_name(self, reader: Any, birth: _Birth) -> str:
+        """Name of an op with the calls that lead to it, as far as only one can be meant."""
+        name, graph = birth.node.name, birth.graph
+        outer = reader.graph_by_id(graph).outer_graph_id
+        while outer is not None:
+            calls = [
+                node.name
+                for node in self._graphs.get(outer, ())
+                if node.op_type in BODIES and not node.name.startswith("gradient")
+            ]
+            if len(calls) == 1 and not name.startswith(calls[0] + "/"):
+                name = calls[0] + "/" + name
+            outer = reader.graph_by_id(outer).outer_graph_id
+        return name
 
 
 def _at(values: List[int], execution: int) -> int:
@@ -262,12 +268,17 @@ def _at(values: List[int], execution: int) -> int:
 
 
 def _nodes(digests: List[Any]) -> List[Node]:
-    """Ops of a dumped graph, those that were not looked at included, in order of creation."""
+    """Ops of a dumped graph in order of creation.
+
+    Calls, loops and branches leave no record: they are known as what others read from.
+    """
     nodes = []
     for digest in digests:
         inputs = [_slot(text) for text in (digest.input_names or ()) if not text.startswith("^")]
         nodes.append(Node(digest.op_name, digest.op_type, inputs))
-    return nodes
+    named = {node.name for node in nodes}
+    read = {producer for node in nodes for producer, _ in node.inputs}
+    return [*(Node(name, CALLS[0], ()) for name in sorted(read - named)), *nodes]
 
 
 def _ends(nodes: List[Node]) -> FrozenSet[str]:

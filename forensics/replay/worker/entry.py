@@ -54,6 +54,8 @@ class Case:
         self.dataset: Any = get("dataset")
         self.owner: Any = None
         """What must live as long as the case: variables of a loaded model die with it."""
+        self.opaque = False
+        """Whether the step is a compiled function without its program: never run op by op."""
         self.layer_names: FrozenSet[str] = frozenset()
         """Layers of a model without its program, as scopes of graph ops name them."""
         restore = get("restore")

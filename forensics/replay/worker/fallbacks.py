@@ -59,7 +59,7 @@ class Fallbacks:
             return self._take(found, INLINED, self._inlined())
         if found.origin is not None or self.failure.symptom in ("raised", "diverged"):
             return found
-        if modes.EAGER not in self.reproduction.failing:
+        if modes.EAGER not in self.reproduction.failing and not self.stepper.case.opaque:
             if self.reproduction.jit_only:
                 return self._compiled(found)
             self._fused()

@@ -51,13 +51,20 @@ class Body:
         self.graph, self.inputs, self.outputs = graph, list(inputs), list(outputs)
 
 
-def body_of(name: str) -> Body:
-    """Graph of a function that the runtime knows by `name`."""
+def body_of(name: str, graph: Any = None) -> Body:
+    """Graph of a function that the runtime, or the library of a graph, knows by `name`."""
     from tensorflow.python.eager import context
     from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
-    graph = function_def_to_graph(context.context().get_function_def(name))
-    return Body(graph, graph.inputs, graph.outputs)
+    held = graph._get_function(name) if graph is not None else None
+    if held is None:
+        inner = function_def_to_graph(
+            context.context().get_function_def(name), include_library_functions=True
+        )
+    else:
+        with graph.as_default():
+            inner = function_def_to_graph(held.cached_definition, include_library_functions=True)
+    return Body(inner, inner.inputs, inner.outputs)
 
 
 class InlinedGraph:
@@ -179,10 +186,10 @@ class Explorer:
             return self._loop(operation, inputs, depth)
         if operation.type in BRANCHES:
             name = _branch(operation, inputs[0])
-            found = self.look(_inner(operation.graph, name), inputs[1:], depth + 1)
+            found = self.look(body_of(name, operation.graph), inputs[1:], depth + 1)
         elif operation.type in CALLS:
             found = self.look(
-                _inner(operation.graph, operation.get_attr("f").name), inputs, depth + 1
+                body_of(operation.get_attr("f").name, operation.graph), inputs, depth + 1
             )
         else:
             return []
@@ -191,8 +198,8 @@ class Explorer:
         return found
 
     def _loop(self, operation: Any, variables: List[Any], depth: int) -> List[Birth]:
-        condition = _callable(_inner(operation.graph, operation.get_attr("cond").name))
-        body = _inner(operation.graph, operation.get_attr("body").name)
+        condition = _callable(body_of(operation.get_attr("cond").name, operation.graph))
+        body = body_of(operation.get_attr("body").name, operation.graph)
         step = _callable(body)
         for iteration in range(MAX_ITERATIONS):
             if not _truth(condition(*variables)):
@@ -225,15 +232,6 @@ def _flags(tf: Any, tensor: Any) -> Any:
         for p in parts
     ]  # fmt: skip
     return tf.reduce_any(tf.stack(rows), axis=0)
-
-
-def _inner(graph: Any, name: str) -> Body:
-    """Graph of a function of the library of a graph."""
-    from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
-
-    with graph.as_default():
-        inner = function_def_to_graph(graph._get_function(name).cached_definition)
-    return Body(inner, inner.inputs, inner.outputs)
 
 
 def _callable(body: Body) -> Any:

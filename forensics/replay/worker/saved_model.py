@@ -89,7 +89,8 @@ def saved_model_case(folder: str, batch: str) -> Case:
     step = _training_step(loaded)
     given = step.taken(_arrays(batch))
     case = Case({"step": step, "batch": lambda number: given if number == 0 else None})
-    case.owner, case.layer_names = loaded, _layer_names(step.function)
+    case.owner, case.opaque = loaded, True
+    case.layer_names = _layer_names(step.function)
     return case
 
 

@@ -196,7 +196,7 @@ class Session:
     def _say_how_it_fails(self, failure: Failure, found: Localised) -> None:
         """Compare what the step does op by op with what it does in its own mode."""
         mode, outcome = self.reproduction.mode, found.eager_outcome
-        if mode == "eager" or failure.symptom == "diverged":
+        if mode == "eager" or self.case.opaque or failure.symptom == "diverged":
             return
         if not self.repeater.eager(self.reproduction, outcome):
             self.notes.append("op by op the step stays finite: only the %s mode fails" % mode)

@@ -76,9 +76,9 @@ def analyze(
     """
     tell = progress or _silent
     if replay is not None:
-        from forensics.replay.request import parse_entry
+        from forensics.replay.source import parse_source
 
-        parse_entry(replay)
+        parse_source(replay, options.batch if options else None)
     tell("reading logs and checkpoints")
     run = on_batch_axis(read(path), step_offset)
     refuse_without_events(run)

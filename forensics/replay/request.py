@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forensics.domain.run import Run
-from forensics.errors import UsageError
 
 SYMPTOMS = ("non_finite", "diverged", "none")
 
@@ -48,7 +47,8 @@ class ReplayRequest:
     run : Run
         The run as read; its clean checkpoints are what the replay may start from.
     entry : str
-        ``FILE:function`` of the user's program; the function returns a ``ReplayCase``.
+        What ``--replay`` names: ``FILE:function`` of the user's program (the function returns a
+        ``ReplayCase``), a recording, a ``.keras`` file or a SavedModel.
     device : str
         ``auto``, ``cpu`` or ``gpu``.
     timeout : float
@@ -78,22 +78,3 @@ class ReplayRequest:
     loss_limit: float | None = None
     step_offset: int = 0
     options: ReplayOptions = ReplayOptions()
-
-
-def parse_entry(entry: str) -> tuple[Path, str]:
-    """Split ``FILE:function``.
-
-    Raises
-    ------
-    UsageError
-        When there is no function in it or the file does not exist.
-    """
-    file, colon, function = entry.rpartition(":")
-    if not colon or not file or not function.isidentifier():
-        raise UsageError(
-            f"--replay {entry!r}: write FILE:function, for example train.py:replay_case"
-        )
-    path = Path(file)
-    if not path.is_file():
-        raise UsageError(f"--replay {entry!r}: there is no file {file}")
-    return path.resolve(), function

@@ -11,7 +11,8 @@ from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import ReplayResult
 from forensics.domain.run import CheckpointStats, CheckpointStatus
 from forensics.replay.child import Child
-from forensics.replay.request import ReplayRequest, parse_entry
+from forensics.replay.request import ReplayRequest
+from forensics.replay.source import Source, SourceKind, parse_source, recording_of
 
 LEAD = 8
 """Steps before the failure from which remedies are tried (they come too late at the failing step:
@@ -35,10 +36,9 @@ def run_replay(request: ReplayRequest, progress: Callable[[str], None]) -> Repla
     Raises
     ------
     UsageError
-        When `request.entry` names no existing file or no function.
+        When `request.entry` names nothing that can be replayed.
     """
-    file, function = parse_entry(request.entry)
-    message = _message(request, file, function)
+    message = _message(request, parse_source(request.entry, request.options.batch))
     return Child(message, request.device, request.timeout, progress).run()
 
 
@@ -74,7 +74,7 @@ def _last_step(request: ReplayRequest) -> int:
     return max(known) + request.step_offset if known else 0
 
 
-def _message(request: ReplayRequest, file: Path, function: str) -> dict[str, Any]:
+def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
     root = Path(request.run.root)
     starts = start_points(request)
     clean_state = (starts[0].step or 0) + request.step_offset if starts else None
@@ -84,8 +84,11 @@ def _message(request: ReplayRequest, file: Path, function: str) -> dict[str, Any
         starts = calm or starts
     wanted = request.symptom != "none"
     return {
-        "file": str(file),
-        "function": function,
+        "source": source.kind.value,
+        "file": str(source.path),
+        "function": source.function,
+        "recording": _recording(request, source),
+        "batch": None if request.options.batch is None else str(request.options.batch.resolve()),
         "checkpoints": [
             {
                 "path": str(root / c.path),
@@ -108,6 +111,16 @@ def _message(request: ReplayRequest, file: Path, function: str) -> dict[str, Any
         # the child stops by itself and still answers; the parent's limit is for a child that hangs
         "seconds": max(5.0, request.timeout * 0.85 - 5.0),
     }
+
+
+def _recording(request: ReplayRequest, source: Source) -> str | None:
+    """Folder whose batches and states are used: the one that is named, or the run's own."""
+    if source.kind is SourceKind.RECORDING:
+        return str(source.path)
+    if source.kind is not SourceKind.ENTRY_POINT or request.options.batch is not None:
+        return None
+    found = recording_of(Path(request.run.root), request.run.recordings)
+    return None if found is None else str(found)
 
 
 def _offered(starts: list[CheckpointStats]) -> list[CheckpointStats]:

@@ -13,7 +13,8 @@ import warnings
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from .channel import Channel
-from .entry import CaseError, brief, load_case
+from .entry import CaseError, brief
+from .sources import load_source
 
 if TYPE_CHECKING:
     from .localise import Localised
@@ -50,8 +51,8 @@ class Session:
     Parameters
     ----------
     request : dict
-        ``file``, ``function``, ``checkpoints`` (newest first: path, name, step, format),
-        ``last_step``, ``clean_step``, ``clean_state``, ``finite_losses``, ``observe_step``,
+        ``source``, ``file``, ``function``, ``recording``, ``batch``, ``checkpoints`` (newest
+        first: path, name, step, format), ``last_step``, ``clean_step``, ``clean_state``, ``finite_losses``, ``observe_step``,
         ``symptom``, ``loss_limit``, ``seconds``, ``device``.
     channel : Channel
         Where progress and answers go.
@@ -66,7 +67,8 @@ class Session:
     def run(self) -> Dict[str, Any]:
         """Do all of it and return the answer."""
         self.channel.progress("importing the program and TensorFlow")
-        self.case = load_case(self.request["file"], self.request["function"])
+        self.answer["source"] = self.request.get("source", "entry_point")
+        self.case = load_source(self.request, self.notes)
         self._prepare()
         failure = self.search.run() if self.request["symptom"] != "none" else None
         self.answer["started_from"] = self.search.started_from

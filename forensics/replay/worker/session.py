@@ -17,6 +17,7 @@ from .entry import CaseError, brief
 from .sources import load_source
 
 if TYPE_CHECKING:
+    from .localise import Localised
     from .search import Failure
     from .state import Snapshot
     from .trace import Trace
@@ -77,9 +78,9 @@ class Session:
         if failure is None:
             return self._not_reproduced()
         self.answer.update(
-            status="reproduced", step=failure.step, symptom=failure.symptom, reason="",
-            attempts=[self._again(failure)],
-        )  # fmt: skip
+            status="reproduced", step=failure.step, symptom=failure.symptom, reason=""
+        )
+        self._repeat(failure)
         for part in (
             self._localise, self._rows, self._whose_bug, self._reproducer, self._check_numerics,
             self._trials,
@@ -88,7 +89,14 @@ class Session:
             with self._surviving(part.__name__.strip("_")):
                 part(failure)
         self.answer["reason"] = "; ".join([*self.search.remarks(), *self.notes])
+        self._degradations()
         return self.answer
+
+    def _degradations(self) -> None:
+        """Name the private parts of TensorFlow that were missed."""
+        from .probes import degradations
+
+        self.answer["degradations"] = [*self.answer.get("degradations", ()), *degradations()]
 
     def broken(self, why: str) -> Dict[str, Any]:
         """Return what is known although the rest failed."""
@@ -156,51 +164,63 @@ class Session:
         }  # fmt: skip
 
     # -- what is done with a failure
-    def _again(self, failure: Failure) -> Dict[str, Any]:
-        """Run the failing step again, in its own mode, and compare the states bit by bit."""
+    def _repeat(self, failure: Failure) -> None:
+        """Run the failing step again, in its own mode and in others."""
+        from .reproduce import Repeater
+
         self.channel.progress("reproducing step %d" % failure.step)
-        self.mode = self.stepper.mode
-        limit, loss = self.request["loss_limit"], failure.outcome.loss
-        said = failure.outcome.describe()
-        if failure.symptom == "diverged" and loss is not None:
-            said = "loss %.4g passed %.4g" % (loss, limit)
-        hits, afters = 1, []
-        for _ in range(2):
-            self.state.load(failure.before)
-            bad_before = self.state.bad()
-            outcome = self.stepper.own(failure.batch)
-            afters.append(self.state.snapshot())
-            self.stepper.judge(outcome, bad_before, afters[-1])
-            hits += outcome.symptom_beyond(limit) is not None
-        self.answer["determinism"] = afters[0].likeness(afters[1])
-        return _attempt(self.mode, self.device, said, hits, 3)
+        self.repeater = Repeater(
+            self.stepper, failure, self.device, self.request["loss_limit"], self.deadline
+        )
+        self.reproduction = self.repeater.run()
+        self.answer.update(
+            attempts=self.reproduction.attempts, determinism=self.reproduction.determinism,
+            unreplayable_ops=self.reproduction.random_ops,
+        )  # fmt: skip
 
     def _localise(self, failure: Failure) -> None:
         from .localise import Localiser
+        from .randomness import unreplayable
 
         self.channel.progress("tracing step %d op by op" % failure.step)
         localiser = Localiser(self.stepper, failure.before, failure.batch, failure.healthy)
-        found = failure.found = localiser.run(failure.outcome)
-        trace, outcome = found.trace, found.eager_outcome
-        if self.mode != "eager" and failure.symptom != "diverged":
-            hit = outcome.symptom is not None
-            self.answer["attempts"].append(
-                _attempt("eager", self.device, outcome.describe(), int(hit), 1)
-            )
-            if not hit:
-                self.notes.append(
-                    "op by op the step stays finite: only the %s mode fails" % self.mode
-                )
-            elif outcome.error is not None and failure.outcome.error is None:
-                self.notes.append("op by op the step %s" % outcome.describe())
+        found = localiser.run(failure.outcome)
+        trace = found.trace
+        self._say_how_it_fails(failure, found)
+        found = failure.found = self._asked_elsewhere(failure, found)
         if failure.symptom == "raised" and found.origin is None:
             self.notes.append("step %d %s" % (failure.step, failure.outcome.describe()))
         self.notes.extend(trace.troubles)
         self.answer.update(
             origin=found.origin, other_origins=found.others, benign=found.benign,
-            chain=found.chain, samples=found.rows, unreplayable_ops=sorted(trace.random_ops),
+            chain=found.chain, samples=found.rows,
+            unreplayable_ops=sorted({*self.reproduction.random_ops,
+                                     *unreplayable(trace.random_ops)}),
         )  # fmt: skip
         self._observe(failure, trace)
+
+    def _say_how_it_fails(self, failure: Failure, found: Localised) -> None:
+        """Compare what the step does op by op with what it does in its own mode."""
+        mode, outcome = self.reproduction.mode, found.eager_outcome
+        if mode == "eager" or self.case.opaque or failure.symptom == "diverged":
+            return
+        if not self.repeater.eager(self.reproduction, outcome):
+            self.notes.append("op by op the step stays finite: only the %s mode fails" % mode)
+        elif outcome.error is not None and failure.outcome.error is None:
+            self.notes.append("op by op the step %s" % outcome.describe())
+
+    def _asked_elsewhere(self, failure: Failure, found: Localised) -> Localised:
+        """Let other instruments speak where the own trace is silent."""
+        from .fallbacks import Fallbacks
+
+        fallbacks = Fallbacks(
+            self.stepper, failure, self.repeater, self.reproduction, self.channel.progress
+        )
+        with self._surviving("another instrument"):
+            found = fallbacks.run(found)
+        self.answer["instrument"] = fallbacks.instrument
+        self.notes.extend(fallbacks.notes)
+        return found
 
     def _observe(self, failure: Failure, trace: Trace) -> None:
         from . import observe
@@ -250,16 +270,17 @@ class Session:
             self.notes.append("no remedy was tried: the baseline did not fail a second time")
 
     def _check_numerics(self, failure: Failure) -> None:
-        from .numerics import check_numerics, origin_from
+        from .numerics import Beside
 
         if failure.symptom == "diverged" or time.monotonic() > self.deadline - 5:
             return
         self.channel.progress("asking enable_check_numerics")
-        found = check_numerics(self.stepper, failure.before, failure.batch)
-        self.answer["check_numerics"] = found
-        if found is not None and self.answer.get("origin") is None:
-            self.answer["origin"] = origin_from(self.case, found)
-            self.notes.append("the op is named by enable_check_numerics, in graph mode")
+        beside = Beside(self.stepper, failure, self.reproduction.mode, self.answer)
+        self.answer["check_numerics"] = beside.found
+        self.notes.extend(beside.notes)
+        origin = beside.stand_in() if self.answer.get("origin") is None else None
+        if origin is not None:
+            self.answer["origin"], self.answer["instrument"] = origin, "check_numerics"
 
     # -- nothing failed
     def _not_reproduced(self) -> Dict[str, Any]:
@@ -272,16 +293,13 @@ class Session:
                 self._sick_trials()
         self.answer["started_from"] = self.search.started_from
         if self.request["symptom"] != "none":
+            candidates = [] if self.search.foreign else [self._candidates()]
             reasons = [
                 *self.search.remarks(),
                 other or "the failure was not met",
                 *self.notes,
+                *candidates,
             ]
-            if not self.search.foreign:
-                reasons.append(
-                    "candidates: another data order, state that the checkpoint does not hold "
-                    "(random seeds, slots), another device or compiled fusion"
-                )
         else:
             seen = "one step was observed" if step is not None else "no step could be observed"
             reasons = [
@@ -303,6 +321,14 @@ class Session:
         trials = SickTrials(self.stepper, self.search.built, suspicions,
                             time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
         self.answer["trials"] = trials.run()
+
+    def _candidates(self) -> str:
+        """Say what can be the difference between the run and the replay, as far as facts tell."""
+        from .candidates import candidates
+
+        with self._surviving("looking for the difference"):
+            return "candidates: " + "; ".join(candidates(self.case, self.stepper, self.search))
+        return "candidates: unknown"
 
     def _observed(self) -> Optional[int]:
         """Observe the last step that the run trained and for which there are state and batch."""
@@ -341,10 +367,3 @@ class Session:
         except (Exception, SystemExit) as error:
             traceback.print_exc()
             self.notes.append("%s failed: %s" % (what, brief(error)))
-
-
-def _attempt(mode: str, device: str, outcome: str, hits: int, runs: int) -> Dict[str, Any]:
-    return {
-        "mode": mode, "device": device, "seed": None, "outcome": outcome,
-        "times_reproduced": hits, "times_run": runs,
-    }  # fmt: skip

@@ -164,16 +164,6 @@ class Stepper:
         outcome.bad_state = [n for n in self.state.bad(after) if n not in already_bad]
         return outcome
 
-    @property
-    def mode(self) -> str:
-        """How the run's own step is executed: graph, jit or eager."""
-        model = self.case.model
-        if self.case.step is not None:
-            return "graph" if tf_functions(user_only=True) else "eager"
-        if getattr(model, "run_eagerly", False):
-            return "eager"
-        return "jit" if getattr(model, "jit_compile", False) is True else "graph"
-
     def retrace(self) -> None:
         """Forget every compiled trace, so that a changed setting takes effect in graph mode too.
 
@@ -208,10 +198,11 @@ def tf_functions(user_only: bool = False) -> List[Any]:
     found = [o for o in gc.get_objects() if type(o) is polymorphic_function.Function]
     if not user_only:
         return found
-    return [f for f in found if is_user_file(_file_of(f))]
+    return [f for f in found if is_user_file(file_of(f))]
 
 
-def _file_of(function: Any) -> str:
+def file_of(function: Any) -> str:
+    """File that the Python function of a `tf.function` is written in."""
     code = getattr(getattr(function, "python_function", None), "__code__", None)
     return code.co_filename if code is not None else "<unknown>"
 

@@ -80,11 +80,10 @@ class Initialise(Change):
         if not off:
             raise Unfit("the initial weights have a usual scale")
         known = _fan_gains(case)
-        self.fresh = {
-            v.key: _drawn(built.values[v.key], known.get(v.key, 1.0), v.key) for v in off
-        }
-        self.what = "%s drawn anew with the deviation sqrt(k / fan_in), k = 2 after relu, else 1" % (
-            "%d kernels" % len(off) if len(off) > 1 else off[0].name
+        self.fresh = {v.key: _drawn(built.values[v.key], known.get(v.key, 1.0), v.key) for v in off}
+        self.what = (
+            "%s drawn anew with the deviation sqrt(k / fan_in), k = 2 after relu, else 1"
+            % ("%d kernels" % len(off) if len(off) > 1 else off[0].name)
         )
 
     def values(self, snapshot: Snapshot) -> Snapshot:

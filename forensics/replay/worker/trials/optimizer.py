@@ -50,7 +50,9 @@ class LargerEpsilon(Change):
     def __init__(self, optimizers: List[Any]) -> None:
         inner = [getattr(o, "inner_optimizer", o) for o in optimizers]
         self.optimizers = [
-            o for o in inner if isinstance(getattr(o, "epsilon", None), float) and o.epsilon < EPSILON
+            o
+            for o in inner
+            if isinstance(getattr(o, "epsilon", None), float) and o.epsilon < EPSILON
         ]
         if not self.optimizers:
             raise Unfit("no optimizer has a smaller epsilon")

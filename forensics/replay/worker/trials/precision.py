@@ -36,9 +36,7 @@ class Float32(Change):
     remedy, family = "float32", "precision"
     comparable = True
 
-    def __init__(
-        self, case: Case, state: State, origin_dtype: Optional[str], batch: Any
-    ) -> None:
+    def __init__(self, case: Case, state: State, origin_dtype: Optional[str], batch: Any) -> None:
         self.layers = [x for m in models_of(case) for x in (m, *flat(m)) if _is_half(x)]
         halves = {v.resource.dtype.name for v in state.variables if v.role != SLOT}
         halves |= {array.dtype.name for _, array in arrays.leaves(batch)}

@@ -176,9 +176,7 @@ def _culprits(fails: Callable[[Set[int]], bool], rows: List[int], most: int) -> 
             found.append(part[0])
             return True
         half = len(part) // 2
-        return all(
-            search(side) for side in (part[:half], part[half:]) if fails(set(side))
-        )
+        return all(search(side) for side in (part[:half], part[half:]) if fails(set(side)))
 
     complete = search(rows)
     return found if complete and len(found) <= most else []

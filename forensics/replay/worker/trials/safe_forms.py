@@ -75,7 +75,9 @@ def _inside(name: str, low: float, high: float) -> Form:
 
         x = _tensor(given[name])
         gap = _small(x, EDGE)
-        return {name: tf.clip_by_value(x, tf.cast(low, x.dtype) + gap, tf.cast(high, x.dtype) - gap)}
+        return {
+            name: tf.clip_by_value(x, tf.cast(low, x.dtype) + gap, tf.cast(high, x.dtype) - gap)
+        }
 
     return form
 
@@ -182,7 +184,9 @@ def _jittered(name: str) -> Form:
 
         a = _tensor(given[name])
         n = tf.shape(a)[-1]
-        scale = tf.reduce_mean(tf.abs(tf.linalg.diag_part(a)), -1) + tf.cast(EDGE, a.dtype.real_dtype)
+        scale = tf.reduce_mean(tf.abs(tf.linalg.diag_part(a)), -1) + tf.cast(
+            EDGE, a.dtype.real_dtype
+        )
         lift = tf.cast(JITTER, scale.dtype) * scale
         eye = tf.eye(n, dtype=a.dtype)
         return {name: a + tf.cast(lift, a.dtype)[..., None, None] * eye}

@@ -187,7 +187,9 @@ def _mistakes(y: Any, predicted: Any) -> Tuple[str, float]:
         binary = bool(np.isin(y, (0, 1)).all())
         if binary and classes > 1 and np.allclose(y.reshape(-1, classes).sum(-1), 1):
             return "class", float(
-                np.mean(predicted.reshape(-1, classes).argmax(-1) != y.reshape(-1, classes).argmax(-1))
+                np.mean(
+                    predicted.reshape(-1, classes).argmax(-1) != y.reshape(-1, classes).argmax(-1)
+                )
             )
         if binary:
             probable = bool((predicted >= 0).all() and (predicted <= 1).all())

@@ -10,6 +10,7 @@ from typing import Any
 from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import ReplayResult
 from forensics.domain.run import CheckpointStats, CheckpointStatus
+from forensics.replay.artefacts import private_folder, with_reproducer
 from forensics.replay.child import Child
 from forensics.replay.request import ReplayRequest, parse_entry
 
@@ -39,7 +40,10 @@ def run_replay(request: ReplayRequest, progress: Callable[[str], None]) -> Repla
     """
     file, function = parse_entry(request.entry)
     message = _message(request, file, function)
-    return Child(message, request.device, request.timeout, progress).run()
+    with private_folder() as folder:
+        message["artefacts"] = str(folder)
+        result = Child(message, request.device, request.timeout, progress).run()
+        return with_reproducer(result, folder, request.options.reproducer)
 
 
 def start_points(request: ReplayRequest) -> list[CheckpointStats]:

@@ -10,6 +10,7 @@ from typing import Any
 from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import ReplayResult
 from forensics.domain.run import CheckpointStats, CheckpointStatus
+from forensics.replay.artefacts import private_folder, with_reproducer
 from forensics.replay.child import Child
 from forensics.replay.containment import Containment, is_foreign
 from forensics.replay.request import ReplayRequest
@@ -48,7 +49,11 @@ def run_replay(request: ReplayRequest, progress: Callable[[str], None]) -> Repla
         python=options.python,
         memory=options.memory,
     )
-    return Child(_message(request, source), containment, progress).run()
+    message = _message(request, source)
+    with private_folder() as folder:
+        message["artefacts"] = str(folder)
+        result = Child(message, containment, progress).run()
+        return with_reproducer(result, folder, options.reproducer)
 
 
 def start_points(request: ReplayRequest) -> list[CheckpointStats]:

@@ -17,6 +17,7 @@ from .entry import CaseError, brief
 from .sources import load_source
 
 if TYPE_CHECKING:
+    from .failing_op import FailingOp
     from .localise import Localised
     from .search import Failure
     from .state import Snapshot
@@ -66,6 +67,8 @@ class Session:
         self.deadline = time.monotonic() + float(request["seconds"])
         self.notes: List[str] = []
         self.answer: Dict[str, Any] = {"status": "crashed", "reason": "the replay did not finish"}
+        self.failing: Optional[FailingOp] = None
+        """The op behind the failure with its operands, once it was asked whose bug it is."""
 
     def run(self) -> Dict[str, Any]:
         """Do all of it and return the answer."""
@@ -248,9 +251,39 @@ class Session:
 
     def _whose_bug(self, failure: Failure) -> None:
         """Ask other engines what they answer to the operands of the origin."""
+        from .blame import blame, without_op
+        from .failing_op import NoOperands, failing_op
+
+        if failure.symptom == "diverged":
+            return
+        self.channel.progress("asking whose bug it is")
+        try:
+            self.failing = failing_op(failure, self.mode)
+        except NoOperands as error:
+            self.answer["whose_bug"] = without_op(self.answer.get("origin"), str(error))
+            return
+        self.answer["whose_bug"] = blame(self.failing, time.monotonic() + self._share(0.2))
 
     def _reproducer(self, failure: Failure) -> None:
-        """Write a script that fails with the same op."""
+        """Write a script that fails with the same op, and run it."""
+        from .reproducer import make
+
+        whose = self.answer.get("whose_bug")
+        if failure.symptom == "diverged" or whose is None:
+            return
+        self.channel.progress("writing and running a reproducer")
+        place = make.Place(self.request, failure.step, whose, time.monotonic() + self._share(0.4))
+        try:
+            made = make.reproducer(self.failing, failure, place)
+        except make.NoReproducer as error:
+            self.notes.append("no reproducer: %s" % error)
+            return
+        self.answer["reproducer_script"] = made.text
+        self.notes.extend(made.notes)
+
+    def _share(self, part: float) -> float:
+        """Seconds that a part of the answer may take, of those that are left."""
+        return part * max(0.0, self.deadline - time.monotonic())
 
     def _trials(self, failure: Failure) -> None:
         from .trials import Trials

@@ -98,8 +98,10 @@ def main() -> None:
     synced = ", every file synced" if asked.fsync else ""
     print(f"on disk {size / 1e6:.1f} MB, batch {data[0][:BATCH].nbytes / 1e6:.2f} MB{synced}")
     print(
-        f"machine: {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
-        f"Python {platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}"
+        f"machine: {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        f"Python {platform.python_version()}, TensorFlow {tf.__version__}",
+        f"Keras {keras.__version__}",
+        sep=", ",
     )
 
 

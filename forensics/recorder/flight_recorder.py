@@ -223,7 +223,7 @@ class FlightRecorder(keras.callbacks.Callback):
         )
 
     def _record_state(self, step: int) -> None:
-        arrays, bad = encode_state(self._watched)
+        arrays, bad = encode_state(self._watched, step)
         if bad is None:
             thawed = self._ring.frozen is not None
             write_npz(self._ring.state_path(step), arrays)
@@ -235,7 +235,7 @@ class FlightRecorder(keras.callbacks.Callback):
         self._freeze(step, f"{bad} is not finite before step {step}")
 
     def _measured(self) -> dict[str, float]:
-        """Return what the hooks saw; with several optimizers, tags begin with the optimizer's name."""
+        """Return what the hooks saw; of several optimizers, tags begin with the name."""
         scalars: dict[str, float] = {}
         for name, readings in self._readings.items():
             prefix = "" if len(self._readings) == 1 else f"{name}/"

@@ -19,8 +19,8 @@ GLOBAL_SEED = "global seed"
 Array = np.ndarray[Any, Any]
 
 
-def encode_state(watched: Mapping[str, Any]) -> tuple[dict[str, Array], str | None]:
-    """Copy the values of all variables of the watched objects.
+def encode_state(watched: Mapping[str, Any], step: int) -> tuple[dict[str, Array], str | None]:
+    """Copy the values of all variables of the watched objects before a step.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def encode_state(watched: Mapping[str, Any]) -> tuple[dict[str, Array], str | No
         index.append(
             {"owner": owner, "role": role, "place": place, "path": path, "dtype": value.dtype.name}
         )
-    arrays[INDEX] = as_bytes(index)
+    arrays[INDEX] = as_bytes({"step": step, "variables": index})
     return arrays, bad
 
 

@@ -52,6 +52,8 @@ class Case:
         self.step: Any = get("step")
         self.batch: Any = get("batch")
         self.dataset: Any = get("dataset")
+        self.recording: Any = None
+        """What a FlightRecorder kept of the run, where there is that: its batches come first."""
         restore = get("restore")
         if self.step is not None and not callable(self.step):
             raise CaseError("step= of the case is no function")

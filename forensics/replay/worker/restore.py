@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, Set
 
 from .entry import Case, brief
+from .npz_file import BadArchive
+from .recorded import load_state
 from .state import Snapshot, State, newborn, optimizer_variables
 from .stepper import Stepper, to_tensors
 
@@ -120,10 +122,13 @@ def restore(case: Case, state: State, path: str, kind: str, step: int) -> List[s
     """
     before = state.snapshot()
     try:
+        if kind == "recorded_state":
+            return load_state(case, path)
         return _bundle(case, path) if kind == "tensor_bundle" else _keras(case, path, step)
     except Exception as error:
         state.load(before)
-        why = str(error) if isinstance(error, RestoreError) else brief(error)
+        said = isinstance(error, (RestoreError, BadArchive))
+        why = str(error) if said else brief(error)
         raise RestoreError(why) from error
 
 

@@ -71,6 +71,8 @@ class Session:
         self._prepare()
         failure = self.search.run() if self.request["symptom"] != "none" else None
         self.answer["started_from"] = self.search.started_from
+        if self.case.recording is not None:
+            self.notes.extend(self.case.recording.fidelity(self.search.exact_losses))
         if failure is None:
             return self._not_reproduced()
         self.answer.update(
@@ -109,14 +111,18 @@ class Session:
         )  # fmt: skip
 
     def _build(self) -> Snapshot:
-        """Build the case on a batch; one batch of the wrong shape may be the failure itself."""
+        """Build the case on a batch; one batch of the wrong shape may be the failure itself.
+
+        A recording holds no other batches than the last ones.
+        """
         from .restore import BatchError, build
         from .stepper import EndOfData
 
         checkpoints = self.request["checkpoints"]
         begin = min(int(checkpoints[0]["step"]), self.request["observe_step"]) if checkpoints else 0
         refused = None
-        for step in sorted({begin, 0}, reverse=True):
+        recorded = self.case.recording.paths if self.case.recording is not None else ()
+        for step in sorted({begin, 0, *list(recorded)[-1:]}, reverse=True):
             try:
                 return build(self.case, self.state, self.stepper, self.stepper.batch(step))
             except EndOfData as error:

@@ -58,6 +58,8 @@ class Case:
         """Whether the step is a compiled function without its program: never run op by op."""
         self.layer_names: FrozenSet[str] = frozenset()
         """Layers of a model without its program, as scopes of graph ops name them."""
+        self.recording: Any = None
+        """What a FlightRecorder kept of the run, where there is that: its batches come first."""
         restore = get("restore")
         if self.step is not None and not callable(self.step):
             raise CaseError("step= of the case is no function")

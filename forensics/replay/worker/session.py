@@ -56,8 +56,8 @@ class Session:
     ----------
     request : dict
         ``source``, ``file``, ``function``, ``recording``, ``batch``, ``checkpoints`` (newest
-        first: path, name, step, format), ``last_step``, ``clean_step``, ``clean_state``, ``finite_losses``, ``observe_step``,
-        ``symptom``, ``loss_limit``, ``seconds``, ``device``.
+        first: path, name, step, format), ``last_step``, ``clean_step``, ``clean_state``,
+        ``finite_losses``, ``observe_step``, ``symptom``, ``loss_limit``, ``seconds``, ``device``.
     channel : Channel
         Where progress and answers go.
     """
@@ -78,6 +78,8 @@ class Session:
         self._prepare()
         failure = self.search.run() if self.request["symptom"] != "none" else None
         self.answer["started_from"] = self.search.started_from
+        if self.case.recording is not None:
+            self.notes.extend(self.case.recording.fidelity(self.search.exact_losses))
         if failure is None:
             return self._not_reproduced()
         self.answer.update(
@@ -123,14 +125,18 @@ class Session:
         )  # fmt: skip
 
     def _build(self) -> Snapshot:
-        """Build the case on a batch; one batch of the wrong shape may be the failure itself."""
+        """Build the case on a batch; one batch of the wrong shape may be the failure itself.
+
+        A recording holds no other batches than the last ones.
+        """
         from .restore import BatchError, build
         from .stepper import EndOfData
 
         checkpoints = self.request["checkpoints"]
         begin = min(int(checkpoints[0]["step"]), self.request["observe_step"]) if checkpoints else 0
         refused = None
-        for step in sorted({begin, 0}, reverse=True):
+        recorded = self.case.recording.paths if self.case.recording is not None else ()
+        for step in sorted({begin, 0, *list(recorded)[-1:]}, reverse=True):
             try:
                 return build(self.case, self.state, self.stepper, self.stepper.batch(step))
             except EndOfData as error:

@@ -94,7 +94,7 @@ class Stepper:
 
     def _fetch(self, step: int) -> Any:
         try:
-            found = self._element(step) if self.case.batch is None else self.case.batch(step)
+            found = self._asked(step)
         except EndOfData:
             raise
         except (Exception, SystemExit) as error:
@@ -102,6 +102,12 @@ class Stepper:
         if found is None:
             raise EndOfData("batch(%d) is None" % step)
         return found
+
+    def _asked(self, step: int) -> Any:
+        recording = self.case.recording
+        if recording is not None and step in recording.paths:
+            return recording.batch(step)
+        return self._element(step) if self.case.batch is None else self.case.batch(step)
 
     def _element(self, step: int) -> Any:
         """Element of the dataset, gone over again when it ends, as `fit` does."""

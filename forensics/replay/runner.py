@@ -11,7 +11,7 @@ from typing import Any
 from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import ReplayResult
 from forensics.domain.run import CheckpointFormat, CheckpointStats, CheckpointStatus
-from forensics.replay.artefacts import private_folder, with_reproducer
+from forensics.replay.artefacts import with_reproducer
 from forensics.replay.child import Child
 from forensics.replay.containment import Containment, is_foreign
 from forensics.replay.request import ReplayRequest
@@ -53,10 +53,9 @@ def run_replay(request: ReplayRequest, progress: Callable[[str], None]) -> Repla
         memory=options.memory,
     )
     message = _message(_with_recording(request, source), source)
-    with private_folder() as folder:
-        message["artefacts"] = str(folder)
-        result = Child(message, containment, progress).run()
-        return with_reproducer(result, folder, options.reproducer)
+    return Child(message, containment, progress).run(
+        lambda result, folder: with_reproducer(result, folder, options.reproducer)
+    )
 
 
 def start_points(request: ReplayRequest) -> list[CheckpointStats]:

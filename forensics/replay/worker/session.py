@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 TRIAL_SECONDS = 35.0
-"""Time for trials: what is known of a failure is answered anyway, and people wait for the report."""
+"""Time for trials: what is known of a failure is answered anyway, and people wait for it."""
 
 
 def main() -> None:
@@ -264,7 +264,7 @@ class Session:
             return
         self.channel.progress("asking whose bug it is")
         try:
-            self.failing = failing_op(failure, self.mode)
+            self.failing = failing_op(failure, self.reproduction.mode)
         except NoOperands as error:
             self.answer["whose_bug"] = without_op(self.answer.get("origin"), str(error))
             return

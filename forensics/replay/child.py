@@ -63,8 +63,14 @@ class Child:
         self._listened = False
         self._memory: MemoryWatch | None = None
 
-    def run(self) -> ReplayResult:
-        """Start it, feed it, follow it; whatever it does, the outcome is a result."""
+    def run(self, take: Callable[[ReplayResult, Path], ReplayResult] | None = None) -> ReplayResult:
+        """Start it, feed it, follow it; whatever it does, the outcome is a result.
+
+        Parameters
+        ----------
+        take : callable, optional
+            Completes the result from the child's private folder, before that is removed.
+        """
         python = self._containment.python
         why = refusal(python) if python is not None else None
         if why is not None:
@@ -73,10 +79,14 @@ class Child:
         with tempfile.TemporaryDirectory(
             prefix="forensics-replay-", ignore_cleanup_errors=True
         ) as folder:
-            process = self._containment.start(WORKER, os.path.realpath(folder))
+            # the one place where every containment lets it write
+            private = os.path.realpath(folder)
+            self._message["artefacts"] = private
+            process = self._containment.start(WORKER, private)
             with self._listening(process) as lines:
                 in_time = self._follow(process, lines, deadline)
-        result = self._result(process.returncode, not in_time)
+            result = self._result(process.returncode, not in_time)
+            result = take(result, Path(private)) if take is not None else result
         return replace(result, sandbox=self._containment.layers(self._layers))
 
     @contextmanager

@@ -67,6 +67,8 @@ class ReplayRequest:
     step_offset : int
         Batch index minus logged step: what is added to `failing_step`, to `interval` and to the
         steps of checkpoints.
+    suspicions : tuple of str
+        Codes of the findings that are no mere remarks: what makes a run suspect that stays finite.
     options : ReplayOptions
         What else is wanted.
     """
@@ -80,4 +82,5 @@ class ReplayRequest:
     symptom: str = "none"
     loss_limit: float | None = None
     step_offset: int = 0
+    suspicions: tuple[str, ...] = ()
     options: ReplayOptions = ReplayOptions()

@@ -15,6 +15,7 @@ GRADIENT_FRAMES = "backprop._gradient_function"
 LAYER_PATH = "current_path"
 DEBUG_DUMP = "debug_events_reader"
 INLINING = "_run_inline_graph_optimization"
+FUNCTION_CALLS = "ConcreteFunction._call_flat"
 
 
 class Probe:
@@ -73,6 +74,13 @@ def _inlining() -> Any:
     return _run_inline_graph_optimization
 
 
+def _function_calls() -> Any:
+    from tensorflow.python.eager.polymorphic_function.concrete_function import ConcreteFunction
+
+    assert callable(ConcreteFunction._call_flat)
+    return ConcreteFunction
+
+
 PROBES: Dict[str, Probe] = {
     OP_CALLBACKS: Probe(
         _op_callbacks,
@@ -93,6 +101,11 @@ PROBES: Dict[str, Probe] = {
     ),
     INLINING: Probe(
         _inlining, "functions restored without their program were not looked into"
+    ),
+    FUNCTION_CALLS: Probe(
+        _function_calls,
+        "the mode of the step is what model and functions are configured for, and random ops of "
+        "graphs are not named",
     ),
 }  # fmt: skip
 

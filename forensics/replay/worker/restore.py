@@ -6,6 +6,8 @@ from typing import Any, Dict, List, Optional, Set
 
 from . import keras_api, model_h5
 from .entry import Case, brief
+from .npz_file import BadArchive
+from .recorded import load_state
 from .state import Snapshot, State, newborn
 from .stepper import Stepper, to_tensors
 
@@ -120,12 +122,20 @@ def restore(case: Case, state: State, path: str, kind: str, step: int) -> List[s
         When it does not fit, or nothing of the case was in it; the state is as before then.
     """
     before = state.snapshot()
-    gap = None if kind == "tensor_bundle" else keras_api.version_gap(path, case.model)
+    gap = (
+        None
+        if kind in ("tensor_bundle", "recorded_state")
+        else keras_api.version_gap(path, case.model)
+    )
     try:
-        notes = _bundle(case, path) if kind == "tensor_bundle" else _keras(case, path, step)
+        if kind == "recorded_state":
+            notes = load_state(case, path)
+        else:
+            notes = _bundle(case, path) if kind == "tensor_bundle" else _keras(case, path, step)
     except Exception as error:
         state.load(before)
-        why = str(error) if isinstance(error, RestoreError) else brief(error)
+        said = isinstance(error, (RestoreError, BadArchive))
+        why = str(error) if said else brief(error)
         raise RestoreError(why + ("; " + gap if gap else "")) from error
     return notes + (["%s: %s" % (_tail(path), gap)] if gap else [])
 

@@ -66,6 +66,8 @@ class Session:
         self.request, self.channel = request, channel
         self.deadline = time.monotonic() + float(request["seconds"])
         self.notes: List[str] = []
+        self.elsewhere: List[str] = []
+        """What was done on another device than the replay's, and why."""
         self.answer: Dict[str, Any] = {"status": "crashed", "reason": "the replay did not finish"}
         self.failing: Optional[FailingOp] = None
         """The op behind the failure with its operands, once it was asked whose bug it is."""
@@ -101,7 +103,9 @@ class Session:
         """Name the private parts of TensorFlow that were missed."""
         from .probes import degradations
 
-        self.answer["degradations"] = [*self.answer.get("degradations", ()), *degradations()]
+        self.answer["degradations"] = [
+            *self.answer.get("degradations", ()), *self.elsewhere, *degradations()
+        ]  # fmt: skip
 
     def broken(self, why: str) -> Dict[str, Any]:
         """Return what is known although the rest failed."""
@@ -147,30 +151,17 @@ class Session:
         raise CaseError(str(refused))
 
     def _environment(self) -> None:
-        import tensorflow as tf
+        from . import keras_api, placement
 
-        from . import keras_api
-
-        wanted = self.request["device"]
-        gpus = tf.config.list_physical_devices("GPU")
-        if wanted == "gpu" and not gpus:
-            raise CaseError("--device gpu: TensorFlow sees no GPU here")
-        device = "CPU"
-        if gpus and wanted != "cpu":
-            details = tf.config.experimental.get_device_details(gpus[0])
-            device = "GPU " + str(details.get("device_name", ""))
-        self.device = device.strip()
+        self.device = placement.choose(self.request["device"])
         self.answer["device"] = self.device
-        self.answer["environment"] = {
-            "python": sys.version.split()[0], "tensorflow": tf.__version__,
-            "keras": keras_api.describe([self.case.model, *self.case.restore.values()]),
-            "device": self.device,
-            "threads": [
-                tf.config.threading.get_inter_op_parallelism_threads(),
-                tf.config.threading.get_intra_op_parallelism_threads(),
-            ],
-            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
-        }  # fmt: skip
+        keras = keras_api.describe([self.case.model, *self.case.restore.values()])
+        self.answer["environment"] = placement.environment(self.device, keras)
+        recording = getattr(self.case, "recording", None)
+        then = recording.manifest.get("environment", {}) if recording is not None else {}
+        other = placement.elsewhere(then.get("device"), self.device)
+        if other is not None:
+            self.notes.append(other)
 
     # -- what is done with a failure
     def _repeat(self, failure: Failure) -> None:
@@ -188,12 +179,16 @@ class Session:
         )  # fmt: skip
 
     def _localise(self, failure: Failure) -> None:
+        from . import placement
         from .localise import Localiser
         from .randomness import unreplayable
 
         self.channel.progress("tracing step %d op by op" % failure.step)
         localiser = Localiser(self.stepper, failure.before, failure.batch, failure.healthy)
-        found = localiser.run(failure.outcome)
+        found = placement.traced(
+            self.stepper, self.device, failure.symptom != "diverged",
+            lambda: localiser.run(failure.outcome), self.elsewhere,
+        )  # fmt: skip
         trace = found.trace
         self._say_how_it_fails(failure, found)
         found = failure.found = self._asked_elsewhere(failure, found)

@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import pytest
 
-from forensics.domain.replay import Origin, Phase, ReplayResult, ReplayStatus
+from forensics.domain.replay import Blame, Origin, Phase, ReplayResult, ReplayStatus, TrialStatus
 from forensics.replay.request import ReplayOptions
 from forensics.replay.worker import keras_api
 from tests.replay.old_environment import ROOT, interpreters, old_python
@@ -139,7 +139,8 @@ def old_replay(python: Path, function: str, **fields: Any) -> tuple[ReplayResult
     )
     assert result.status is ReplayStatus.REPRODUCED, result.reason
     assert result.step == 6
-    assert [a.times_reproduced for a in result.attempts] == [3, 1]
+    assert [a.mode for a in result.attempts] == ["graph", "eager"]
+    assert all(a.times_reproduced == a.times_run for a in result.attempts)
     assert result.environment["keras"].startswith("2.15")
     assert result.environment["python"].startswith(("3.9", "3.10"))
     assert result.determinism == "bitwise"
@@ -161,6 +162,15 @@ def test_a_fit_is_replayed_from_every_format_of_keras_2(python: Path, checkpoint
     from_scratch, origin = old_replay(python, "fit_case")
     names_the_logarithm(origin)
     assert from_scratch.samples == (3,)
+    assert from_scratch.culprits == ((3,),)
+    assert from_scratch.check_numerics is not None
+    assert from_scratch.check_numerics.op_type == "Log"
+    assert from_scratch.whose_bug is not None
+    assert from_scratch.whose_bug.verdict is Blame.USER
+    assert from_scratch.reproducer_script is not None
+    remedies = {trial.remedy: trial.status for trial in from_scratch.trials}
+    assert remedies["safe_log"] is TrialStatus.FIXED
+    assert remedies["learning_rate_div_10"] is TrialStatus.STILL_FAILS
     for folder, name in FORMATS.items():
         result, origin = old_replay(python, "fit_case", checkpoint=checkpoints / folder / name)
         names_the_logarithm(origin)
@@ -175,6 +185,26 @@ def norms(result: ReplayResult) -> list[float | None]:
     layers = {layer.name: layer for layer in result.observation.layers}
     assert set(layers) == {"positive", "logarithm", "last"}
     return [layers["positive"].weight_norm, layers["last"].weight_norm]
+
+
+@pytest.mark.tf
+@pytest.mark.slow
+@pytest.mark.parametrize("function", ["rate_case", "legacy_rate_case"])
+def test_a_lower_rate_is_tried_on_both_generations_of_optimizers(
+    python: Path, function: str
+) -> None:
+    result = replay(
+        "old_keras",
+        function,
+        failing_step=300,
+        interval=(0, 300),
+        options=ReplayOptions(python=python),
+    )
+    assert result.status is ReplayStatus.REPRODUCED, result.reason
+    remedies = {trial.remedy: trial for trial in result.trials}
+    assert remedies["learning_rate_div_10"].status is TrialStatus.FIXED
+    assert "learning rate" in remedies["learning_rate_div_10"].change
+    assert remedies["clip_global_norm"].status is TrialStatus.FIXED
 
 
 @pytest.mark.tf

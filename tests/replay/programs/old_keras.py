@@ -52,6 +52,29 @@ def legacy_case() -> dict[str, Any]:
     return {"model": build(keras.optimizers.legacy.Adam(1e-3)), "batch": batch}
 
 
+def rate_case() -> dict[str, Any]:
+    """Descend least squares at a rate of 1.2, where 0.2 is the most that converges."""
+    return _least_squares(keras.optimizers.SGD(1.2))
+
+
+def legacy_rate_case() -> dict[str, Any]:
+    """Do the same with a schedule, which the first generation evaluates in another method."""
+    schedule = keras.optimizers.schedules.ExponentialDecay(1.2, 10**6, 0.9)
+    return _least_squares(keras.optimizers.legacy.SGD(schedule))
+
+
+def _least_squares(optimizer: Any) -> dict[str, Any]:
+    tf.random.set_seed(3)
+    model = keras.Sequential([keras.layers.InputLayer((4,)), keras.layers.Dense(1, name="fit")])
+    model.compile(optimizer, loss="mse")
+
+    def gaussian(step: int) -> tuple[Any, Any]:
+        x = np.random.default_rng(step).normal(0.0, 1.0, (64, 4)).astype(np.float32)
+        return x, x @ np.asarray([[1.0], [-2.0], [0.5], [3.0]], np.float32)
+
+    return {"model": model, "batch": gaussian}
+
+
 def loop_case() -> dict[str, Any]:
     """Write the loop as a tf.function, with a ReplayCase of a package that is not installed."""
     from forensics import ReplayCase

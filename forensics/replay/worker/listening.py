@@ -7,6 +7,7 @@ from typing import Any, Iterator
 
 import numpy as np
 
+from .in_threads import heard_in_threads
 from .trace import Trace, value_of
 
 
@@ -26,7 +27,7 @@ def listening(trace: Trace) -> Iterator[None]:
     tf.GradientTape.gradient = hooked
     op_callbacks.add_op_callback(trace)
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), heard_in_threads(trace):
             yield
     finally:
         op_callbacks.remove_op_callback(trace)

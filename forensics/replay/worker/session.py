@@ -52,8 +52,8 @@ class Session:
     ----------
     request : dict
         ``source``, ``file``, ``function``, ``recording``, ``batch``, ``checkpoints`` (newest
-        first: path, name, step, format), ``last_step``, ``clean_step``, ``clean_state``, ``finite_losses``, ``observe_step``,
-        ``symptom``, ``loss_limit``, ``seconds``, ``device``.
+        first: path, name, step, format), ``last_step``, ``clean_step``, ``clean_state``,
+        ``finite_losses``, ``observe_step``, ``symptom``, ``loss_limit``, ``seconds``, ``device``.
     channel : Channel
         Where progress and answers go.
     """

@@ -60,22 +60,20 @@ def test_the_op_is_named_within_the_loop_of_a_function_without_its_program(folde
     assert [a.mode for a in result.attempts] == ["graph"]
 
 
-def test_functions_are_chosen_and_batches_are_refused(folder: Path, tmp_path: Path) -> None:
-    case = saved_model_case(str(folder / "model"), str(folder / "good.npz"))
+def test_functions_are_chosen_and_batches_are_refused(folder: Path) -> None:
+    good = {"x": np.ones((2, 3), np.float32) * 2, "y": np.ones((2, 1), np.float32)}
+    case = saved_model_case(str(folder / "model"), good)
     before = [v.numpy().copy() for v in (case.owner.kernel, case.owner.momentum)]
     loss = case.step(case.batch(0))["loss"]
     assert np.isfinite(loss) and case.batch(1) is None
     assert not np.array_equal(case.owner.momentum.numpy(), before[1])
     assert case.step.name == "fit" and "dense" in case.layer_names
     with pytest.raises(CaseError, match=r"no function .* changes a variable \(it has: serve"):
-        saved_model_case(str(folder / "served"), str(folder / "good.npz"))
-    other = tmp_path / "other.npz"
-    np.savez(other, only=np.ones(3))
+        saved_model_case(str(folder / "served"), good)
     with pytest.raises(CaseError, match="takes x, y, the batch holds only"):
-        saved_model_case(str(folder / "model"), str(other))
-    np.savez(other, a=np.ones((2, 3), np.int64), b=np.ones((2, 1)))
-    renamed = saved_model_case(str(folder / "model"), str(other))
-    assert sorted(renamed.batch(0)) == ["x", "y"]
-    (tmp_path / "broken.npz").write_bytes(b"PK")
-    with pytest.raises(CaseError, match=r"broken\.npz is no batch"):
-        saved_model_case(str(folder / "model"), str(tmp_path / "broken.npz"))
+        saved_model_case(str(folder / "model"), {"only": np.ones(3)})
+    renamed = {"a": np.ones((2, 3), np.int64), "b": np.ones((2, 1))}
+    taken = saved_model_case(str(folder / "model"), renamed).batch(0)
+    assert sorted(taken) == ["x", "y"] and taken["x"].dtype == "float32"
+    with pytest.raises(CaseError, match="does not fit fit"):
+        saved_model_case(str(folder / "model"), {"x": np.array(["a"]), "y": np.ones(1)})

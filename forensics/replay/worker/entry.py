@@ -58,6 +58,8 @@ class Case:
         """Whether the step is a compiled function without its program: never run op by op."""
         self.layer_names: FrozenSet[str] = frozenset()
         """Layers of a model without its program, as scopes of graph ops name them."""
+        self.recording: Any = None
+        """What a FlightRecorder kept of the run, where there is that: its batches come first."""
         restore = get("restore")
         if self.step is not None and not callable(self.step):
             raise CaseError("step= of the case is no function")
@@ -131,6 +133,9 @@ def brief(error: BaseException) -> str:
         # the stack of the op comes first, then what is wrong, then the node
         node = next((i for i, line in enumerate(lines) if line.startswith("[[{{node")), 0)
         said = lines[node - 1] if node > 0 else lines[-1]
+    elif said.startswith("in user code:"):
+        # autograph: the converted stack comes first, then the error itself
+        said = lines[-1]
     elif said.endswith(":") and len(lines) > 1:
         said += " " + lines[1]
     said = _NODE_PREFIX.sub("", said)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List
 
+from . import keras_api, layer_calls
+
 OP_CALLBACKS = "op_callbacks"
 GRADIENT_FRAMES = "backprop._gradient_function"
 LAYER_PATH = "current_path"
@@ -48,8 +50,12 @@ def _gradient_function() -> Any:
 
 
 def _layer_path() -> Any:
-    from keras.src.backend.common.name_scope import current_path
-
+    try:
+        from keras.src.backend.common.name_scope import current_path
+    except ImportError:
+        if not keras_api.old_is_loaded():
+            raise
+        return layer_calls.path_here
     assert current_path() == ""
     return current_path
 

@@ -17,10 +17,14 @@ from .entry import CaseError, brief
 from .sources import load_source
 
 if TYPE_CHECKING:
+    from .failing_op import FailingOp
     from .localise import Localised
     from .search import Failure
     from .state import Snapshot
     from .trace import Trace
+
+TRIAL_SECONDS = 35.0
+"""Time for trials: what is known of a failure is answered anyway, and people wait for it."""
 
 
 def main() -> None:
@@ -63,6 +67,8 @@ class Session:
         self.deadline = time.monotonic() + float(request["seconds"])
         self.notes: List[str] = []
         self.answer: Dict[str, Any] = {"status": "crashed", "reason": "the replay did not finish"}
+        self.failing: Optional[FailingOp] = None
+        """The op behind the failure with its operands, once it was asked whose bug it is."""
 
     def run(self) -> Dict[str, Any]:
         """Do all of it and return the answer."""
@@ -72,6 +78,8 @@ class Session:
         self._prepare()
         failure = self.search.run() if self.request["symptom"] != "none" else None
         self.answer["started_from"] = self.search.started_from
+        if self.case.recording is not None:
+            self.notes.extend(self.case.recording.fidelity(self.search.exact_losses))
         if failure is None:
             return self._not_reproduced()
         self.answer.update(
@@ -117,14 +125,18 @@ class Session:
         )  # fmt: skip
 
     def _build(self) -> Snapshot:
-        """Build the case on a batch; one batch of the wrong shape may be the failure itself."""
+        """Build the case on a batch; one batch of the wrong shape may be the failure itself.
+
+        A recording holds no other batches than the last ones.
+        """
         from .restore import BatchError, build
         from .stepper import EndOfData
 
         checkpoints = self.request["checkpoints"]
         begin = min(int(checkpoints[0]["step"]), self.request["observe_step"]) if checkpoints else 0
         refused = None
-        for step in sorted({begin, 0}, reverse=True):
+        recorded = self.case.recording.paths if self.case.recording is not None else ()
+        for step in sorted({begin, 0, *list(recorded)[-1:]}, reverse=True):
             try:
                 return build(self.case, self.state, self.stepper, self.stepper.batch(step))
             except EndOfData as error:
@@ -135,8 +147,9 @@ class Session:
         raise CaseError(str(refused))
 
     def _environment(self) -> None:
-        import keras
         import tensorflow as tf
+
+        from . import keras_api
 
         wanted = self.request["device"]
         gpus = tf.config.list_physical_devices("GPU")
@@ -150,7 +163,7 @@ class Session:
         self.answer["device"] = self.device
         self.answer["environment"] = {
             "python": sys.version.split()[0], "tensorflow": tf.__version__,
-            "keras": keras.__version__,
+            "keras": keras_api.describe([self.case.model, *self.case.restore.values()]),
             "device": self.device,
             "threads": [
                 tf.config.threading.get_inter_op_parallelism_threads(),
@@ -237,12 +250,46 @@ class Session:
 
     def _rows(self, failure: Failure) -> None:
         """Name the rows of the batch that make the step fail."""
+        from .rows import guilty_rows
+
+        self.channel.progress("asking which rows make step %d fail" % failure.step)
+        self.answer.update(guilty_rows(self.case, self.stepper, failure, self.deadline))
 
     def _whose_bug(self, failure: Failure) -> None:
         """Ask other engines what they answer to the operands of the origin."""
+        from .blame import blame, without_op
+        from .failing_op import NoOperands, failing_op
+
+        if failure.symptom == "diverged":
+            return
+        self.channel.progress("asking whose bug it is")
+        try:
+            self.failing = failing_op(failure, self.reproduction.mode)
+        except NoOperands as error:
+            self.answer["whose_bug"] = without_op(self.answer.get("origin"), str(error))
+            return
+        self.answer["whose_bug"] = blame(self.failing, time.monotonic() + self._share(0.2))
 
     def _reproducer(self, failure: Failure) -> None:
-        """Write a script that fails with the same op."""
+        """Write a script that fails with the same op, and run it."""
+        from .reproducer import make
+
+        whose = self.answer.get("whose_bug")
+        if failure.symptom == "diverged" or whose is None:
+            return
+        self.channel.progress("writing and running a reproducer")
+        place = make.Place(self.request, failure.step, whose, time.monotonic() + self._share(0.4))
+        try:
+            made = make.reproducer(self.failing, failure, place)
+        except make.NoReproducer as error:
+            self.notes.append("no reproducer: %s" % error)
+            return
+        self.answer["reproducer_script"] = made.text
+        self.notes.extend(made.notes)
+
+    def _share(self, part: float) -> float:
+        """Seconds that a part of the answer may take, of those that are left."""
+        return part * max(0.0, self.deadline - time.monotonic())
 
     def _trials(self, failure: Failure) -> None:
         from .trials import Trials
@@ -251,10 +298,12 @@ class Session:
         if left < 2:
             self.notes.append("no time left for trials")
             return
-        start, snapshot = failure.trial_start
-        self.channel.progress("trying remedies from step %d" % start)
-        trials = Trials(self.stepper, start, snapshot, failure.step, self.request["loss_limit"],
-                        time.monotonic() + 0.7 * left, failure.losses)  # fmt: skip
+        self.channel.progress("trying remedies from step %d" % failure.trial_start[0])
+        origins = [o for o in (self.answer.get("origin"),) if o is not None]
+        origins += self.answer.get("other_origins") or []
+        trials = Trials(self.stepper, failure, origins, self.search.built,
+                        self.request["loss_limit"],
+                        time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
         self.answer["trials"] = trials.run()
         if not self.answer["trials"]:
             self.notes.append("no remedy was tried: the baseline did not fail a second time")
@@ -278,6 +327,9 @@ class Session:
         other = self.search.other
         # a program that fits no checkpoint and fails elsewhere says nothing about this run
         step = None if other is not None and self.search.foreign else self._observed()
+        if self.request["symptom"] == "none" and step is not None:
+            with self._surviving("trials"):
+                self._sick_trials()
         self.answer["started_from"] = self.search.started_from
         if self.request["symptom"] != "none":
             candidates = [] if self.search.foreign else [self._candidates()]
@@ -294,6 +346,20 @@ class Session:
             ]  # fmt: skip
         self.answer.update(status="not_reproduced", step=step, reason="; ".join(reasons))
         return self.answer
+
+    def _sick_trials(self) -> None:
+        """Try remedies for a run that stays finite, where something about it is suspect."""
+        from .trials import SickTrials
+        from .trials.sick import suspicious
+
+        suspicions = list(self.request.get("suspicions") or [])
+        if not suspicions and not suspicious(self.case, self.stepper.batch(0)):
+            return
+        self.channel.progress("trying remedies from the built state")
+        left = self.deadline - time.monotonic()
+        trials = SickTrials(self.stepper, self.search.built, suspicions,
+                            time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
+        self.answer["trials"] = trials.run()
 
     def _candidates(self) -> str:
         """Say what can be the difference between the run and the replay, as far as facts tell."""

@@ -31,17 +31,18 @@ class Rerun:
 
     def attempt(self, mode: str, device: str) -> Dict[str, Any]:
         """Entry of the report's table of attempts."""
-        if self.symptom is None:
-            said = "stayed finite for %d steps in another order" % self.steps
-        else:
-            assert self.outcome is not None
-            said = "%s at step %d of another order (batch %s of the scan)" % (
-                self.outcome.describe(), self.steps - 1, self.index
-            )  # fmt: skip
         return {
-            "mode": mode, "device": device, "seed": self.seed, "outcome": said,
+            "mode": mode, "device": device, "seed": self.seed, "outcome": self.said(),
             "times_reproduced": int(self.symptom is not None), "times_run": 1,
         }  # fmt: skip
+
+    def said(self) -> str:
+        """Say in a phrase how it went."""
+        if self.outcome is None:
+            return "stayed finite for %d steps in another order" % self.steps
+        return "%s at step %d of another order (batch %s of the scan)" % (
+            self.outcome.describe(), self.steps - 1, self.index
+        )  # fmt: skip
 
 
 class Reruns:

@@ -15,7 +15,7 @@ from .scan_pass import HEALTHY_KEPT, OUTLYING, Scanned, ScanPass
 from .search import KEEP, MARGIN, Failure, Moment, Search
 from .state import Snapshot
 from .stepper import Outcome, Stepper
-from .trials import HORIZON
+from .trials.trials import HORIZON
 
 SHARE, PASS_SHARE = 0.5, 0.6
 """Share of the time left that a scan takes, and of that what the pass without updates takes."""
@@ -38,16 +38,18 @@ class Scan:
         Fetches batches and runs steps.
     deadline : float
         `time.monotonic()` of the whole replay.
+    device : str
+        What the steps run on, for the report.
     progress : callable
         Takes one line at a time.
     """
 
     def __init__(
         self, request: Dict[str, Any], search: Search, stepper: Stepper, deadline: float,
-        progress: Callable[[str], None],
+        device: str, progress: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.request, self.search, self.stepper = request, search, stepper
-        self.progress = progress
+        self.device, self.progress = device, progress
         self.seconds = SHARE * max(0.0, deadline - time.monotonic())
         self.end = time.monotonic() + self.seconds
         self.notes: List[str] = []
@@ -75,6 +77,10 @@ class Scan:
         again = self._again(passed, start)
         self._report(passed, ranked, rows, again)
         return self._failure(passed, start, again)
+
+    def attempts(self, mode: str) -> List[Dict[str, Any]]:
+        """Reruns in other orders, as attempts to reproduce the failure."""
+        return [rerun.attempt(mode, self.device) for rerun in self.reruns]
 
     def _where(self) -> str:
         started = self.search.started_from
@@ -183,7 +189,7 @@ class Scan:
         self.notes.append(
             "no batch fails by itself from %s, but %s (%d of %d reruns in other orders failed); "
             "step %d is what the logs name"
-            % (self._where(), rerun.attempt("", "")["outcome"],
+            % (self._where(), rerun.said(),
                sum(r.symptom is not None for r in self.reruns), reruns, step)
         )  # fmt: skip
         moments = list(rerun.recent)[-(step + 1) :]

@@ -122,6 +122,9 @@ def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
             for c in _offered(starts)
         ],
         "last_step": _last_step(request),
+        "failing_step": (
+            None if request.failing_step is None else request.failing_step + request.step_offset
+        ),
         "clean_step": _clean_step(request),
         "clean_state": clean_state,
         "finite_losses": finite_losses(request) if wanted else [],

@@ -14,9 +14,11 @@ from .rewriting import Operands, Rewriting
 
 _HALVES = ("float16", "bfloat16")
 _ASSIGNING = ("assign", "assign_add", "assign_sub", "_direct_assign")
-_UNTOUCHED = ("Assign", "Resource", "Const", "Shape", "Read", "Var", "Tensor", "Placeholder", "If",
-              "While", "Partitioned", "Stateful", "StatelessIf", "StatelessWhile", "Identity",
-              "Debug", "Print", "Write", "Queue", "Iterator", "Optional", "Check", "Assert", "Fill")  # fmt: skip
+_UNTOUCHED = (
+    "Assign", "Resource", "Const", "Shape", "Read", "Var", "Tensor", "Placeholder", "If", "While",
+    "Partitioned", "Stateful", "StatelessIf", "StatelessWhile", "Identity", "Debug", "Print",
+    "Write", "Queue", "Iterator", "Optional", "Check", "Assert", "Fill",
+)  # fmt: skip
 """Ops (by how their names begin) that go without: what they are given has to keep its dtype."""
 
 
@@ -36,9 +38,7 @@ class Float32(Change):
     remedy, family = "float32", "precision"
     comparable = True
 
-    def __init__(
-        self, case: Case, state: State, origin_dtype: Optional[str], batch: Any
-    ) -> None:
+    def __init__(self, case: Case, state: State, origin_dtype: Optional[str], batch: Any) -> None:
         self.layers = [x for m in models_of(case) for x in (m, *flat(m)) if _is_half(x)]
         halves = {v.resource.dtype.name for v in state.variables if v.role != SLOT}
         halves |= {array.dtype.name for _, array in arrays.leaves(batch)}

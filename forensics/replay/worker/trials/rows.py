@@ -101,7 +101,7 @@ def far_rows(failing: Sequence[Any], usual: Sequence[Any]) -> WithoutRows:
                 limits[name] = max(limits[name], FAR * float(np.median(found)))
 
     def rule(batch: Any) -> Set[int]:
-        n, rows = batch_rows(batch), set()  # type: ignore[var-annotated]
+        n, rows = batch_rows(batch), set()
         for name, array in arrays.leaves(batch):
             found, limit = _magnitudes(array, n), limits.get(name, 0.0)
             if found is not None and limit > 0:
@@ -176,9 +176,7 @@ def _culprits(fails: Callable[[Set[int]], bool], rows: List[int], most: int) -> 
             found.append(part[0])
             return True
         half = len(part) // 2
-        return all(
-            search(side) for side in (part[:half], part[half:]) if fails(set(side))
-        )
+        return all(search(side) for side in (part[:half], part[half:]) if fails(set(side)))
 
     complete = search(rows)
     return found if complete and len(found) <= most else []

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 TRIAL_SECONDS = 35.0
-"""Time for trials: what is known of a failure is answered anyway, and people wait for it."""
+"""Time for trials, in seconds of wall clock: people wait for the report."""
 
 
 def main() -> None:
@@ -336,8 +336,7 @@ class Session:
         self.channel.progress("trying remedies from step %d" % failure.trial_start[0])
         origins = [o for o in (self.answer.get("origin"),) if o is not None]
         origins += self.answer.get("other_origins") or []
-        trials = Trials(self.stepper, failure, origins, self.search.built,
-                        self.request["loss_limit"],
+        trials = Trials(self.stepper, failure, origins, self.search.built, self.request,
                         time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
         self.answer["trials"] = trials.run()
         if not self.answer["trials"]:

@@ -53,7 +53,7 @@ def ask(op: FailingOp, deadline: float) -> Answers:
     answers = Answers()
     _repeat(op, answers)
     size = sum(int(np.size(v)) for v in op.values)
-    modes = [GRAPH] if size > _MAX_COMPILED else [GRAPH, JIT]
+    modes = [EAGER, GRAPH] if size > _MAX_COMPILED else [EAGER, GRAPH, JIT]
     for mode in modes:
         if mode != op.mode and time.monotonic() < deadline:
             _engine(op, answers, _NAMES[mode], mode=mode)

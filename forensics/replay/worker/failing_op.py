@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from . import arrays
 from .entry import brief
-from .opcall import EAGER, JIT, NoCall, OpCall, bits_of, call_of
+from .opcall import EAGER, JIT, NoCall, OpCall, bits_of, call_of, public_names
 from .stepper import to_tensors
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def failing_op(failure: Failure, mode: str) -> FailingOp:
         raise NoOperands("no op is known that made the failure")
     origin = found.origin
     if origin["phase"] == "input":
-        raise NoOperands("no op made the values: they are in the batch")
+        raise NoOperands("no op made them")
     if found.record is not None:
         if found.record.op_type in _PASSING:
             raise NoOperands("no op made the values: they were in the state before the step")
@@ -191,9 +191,10 @@ def _call_from(op_type: str, values: Dict[str, Any]) -> Any:
     from tensorflow.python.framework import op_def_registry
 
     definition = op_def_registry.get(op_type)
+    public = public_names(tf, definition)
     flat, attrs = [], {}
     for argument in definition.input_arg:
-        value = values[argument.name]
+        value = values[public.get(argument.name, argument.name)]
         many = argument.number_attr or argument.type_list_attr
         if many:
             attrs[argument.number_attr or argument.type_list_attr] = (
@@ -201,8 +202,9 @@ def _call_from(op_type: str, values: Dict[str, Any]) -> Any:
             )
         flat += [tf.convert_to_tensor(v).numpy() for v in (value if many else [value])]
     for declared in definition.attr:
-        if declared.name in values and declared.name not in attrs:
-            attrs[declared.name] = values[declared.name]
+        name = public.get(declared.name, declared.name)
+        if name in values and declared.name not in attrs:
+            attrs[declared.name] = values[name]
     return call_of(op_type, attrs, flat, set()), flat
 
 
@@ -215,4 +217,6 @@ def gist(error: BaseException) -> str:
     """Return what an error complains of, without numbers and without the name of the node."""
     text = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", brief(error))
     text = re.sub(r"^\w+:\s*", "", text)
-    return re.sub(r"\s+", " ", re.sub(r"[-+]?\d[\d.e+-]*", "#", text))[:120].strip()
+    text = re.sub(r"[-+]?\d[\d.e+-]*", "#", text)
+    # a list of numbers is as long as the operands
+    return re.sub(r"\s+", " ", re.sub(r"#([ ,]+#)+", "#", text))[:120].strip()

@@ -248,8 +248,9 @@ class Session:
         except make.NoReproducer as error:
             self.notes.append("no reproducer: %s" % error)
             return
-        self.answer["reproducer_script"] = made.text
-        self.notes.extend(made.notes)
+        if made is not None:
+            self.answer["reproducer_script"] = made.text
+            self.notes.extend(made.notes)
 
     def _share(self, part: float) -> float:
         """Seconds that a part of the answer may take, of those that are left."""

@@ -66,8 +66,10 @@ class Place:
         return min(self.deadline, time.monotonic() + most)
 
 
-def reproducer(op: Optional[FailingOp], failure: Failure, place: Place) -> Reproducer:
+def reproducer(op: Optional[FailingOp], failure: Failure, place: Place) -> Optional[Reproducer]:
     """Write a script that fails with the op of the failure, and run it.
+
+    None where no op is to blame but a batch that may not be shown.
 
     Raises
     ------
@@ -79,15 +81,14 @@ def reproducer(op: Optional[FailingOp], failure: Failure, place: Place) -> Repro
     return _of_op(op, place)
 
 
-def _of_batch(failure: Failure, place: Place) -> Reproducer:
+def _of_batch(failure: Failure, place: Place) -> Optional[Reproducer]:
     """Show the bad values of a batch; there is no op to run."""
-    why = place.whose["reason"].split(": ", 1)[-1]
-    parts = failure.found.localiser.bad_parts if failure.found and failure.found.localiser else ()
-    if not parts:
-        raise NoReproducer(why)
+    localiser = failure.found.localiser if failure.found is not None else None
+    if localiser is None or not localiser.bad_parts:
+        raise NoReproducer(place.whose["reason"].split(": ", 1)[-1])
     if not place.with_data:
-        raise NoReproducer("%s; with --with-data a script shows the rows" % why)
-    bad = {n: a for n, a in arrays.leaves(failure.batch) if n in parts}
+        return None
+    bad = {n: a for n, a in arrays.leaves(failure.batch) if n in localiser.bad_parts}
     data, text = batch_script(bad, place.step)
     return _proven(data, text, place)
 
@@ -159,7 +160,7 @@ def _how_made(op: FailingOp, operands: List[Operand]) -> str:
     before = ", ".join(str(list(v.shape)) for v in op.values)
     after = ", ".join(str(list(o.array.shape)) for o in operands)
     shrunk = "shrunk from %s to %s" % (before, after) if before != after else "of their own size"
-    real = [n for n, o in zip(names_of(op), operands) if o.real]
+    real = [n for n, o in zip(names_of(op), operands) if o.real and o.array.size]
     if real:
         return "%s; %s: numbers of the run, which rounded ones did not replace" % (
             shrunk, ", ".join(real)

@@ -54,14 +54,13 @@ def script(
     if any(_has_special(o) for o in [*operands, *(twin.operands if twin else ())]):
         lines.append('nan, inf = float("nan"), float("inf")')
     if parts_in_file(operands):
-        lines.append("from pathlib import Path")
-        lines.append('data = np.load(Path(__file__).with_name("%s"))' % DATA)
+        lines += _reading()
     names = _names(op)
     for place, operand in enumerate(operands):
         lines += _operand(names[place], operand, place in op.call.variables)
     lines += _raising(op, names) if op.error is not None else _answering(op, names)
     if twin is not None and len(lines) + 8 + len(twin.operands) < MAX_LINES - 6:
-        lines[-1:-1] = _differentiated(twin)
+        lines[-2:-2] = _differentiated(twin)
     return "\n".join(lines) + "\n"
 
 
@@ -88,8 +87,8 @@ def batch_script(bad: Dict[str, Any], step: int) -> Tuple[Dict[str, Any], str]:
     ]
     lines = [
         *_titled("The batch of a training step holds non-finite values; no op made them.", rows),
-        "", "import sys", "from pathlib import Path", "", "import numpy as np", "",
-        'data = np.load(Path(__file__).with_name("%s"))' % DATA,
+        "", "import sys", "", "import numpy as np", "",
+        *_reading(),
         "fails = False",
         "for name, part in data.items():",
         "    rows = np.unique(np.nonzero(~np.isfinite(part))[0])",
@@ -104,6 +103,14 @@ def batch_script(bad: Dict[str, Any], step: int) -> Tuple[Dict[str, Any], str]:
 def names_of(op: FailingOp) -> List[str]:
     """Names of the operands in script and file."""
     return _names(op)
+
+
+def _reading() -> List[str]:
+    return [
+        "from pathlib import Path", "",
+        'with np.load(Path(__file__).with_name("%s")) as file:' % DATA,
+        "    data = dict(file)",
+    ]  # fmt: skip
 
 
 def _header(op: FailingOp, step: int, made: str, verdict: str) -> List[str]:
@@ -170,13 +177,12 @@ def _written(array: Any) -> str:
     return literal(array)
 
 
-def _arguments(op: FailingOp, names: List[str]) -> str:
+def _arguments(op: FailingOp, names: List[str]) -> List[str]:
     handles = [n + ".handle" if i in op.call.variables else n for i, n in enumerate(names)]
     words = []
     for name, part in op.call.keywords(handles).items():
         words.append("%s=%s" % (name, "[%s]" % ", ".join(part) if isinstance(part, list) else part))
-    words += ["%s=%s" % (k, _attribute(v)) for k, v in op.call.attrs.items()]
-    return ", ".join(words)
+    return words + ["%s=%s" % (k, _attribute(v)) for k, v in op.call.attrs.items()]
 
 
 def _attribute(value: Any) -> str:
@@ -188,18 +194,25 @@ def _attribute(value: Any) -> str:
 
 
 def _call(op: FailingOp, names: List[str]) -> List[str]:
-    call = "tf.raw_ops.%s(%s)" % (op.call.op_type, _arguments(op, names))
+    before, after = "", ""
     if op.mode != EAGER:
-        jit = "jit_compile=True" if op.mode == JIT else ""
-        call = "tf.function(lambda: %s, autograph=False%s)()" % (call, ", " + jit if jit else "")
-    return _wrapped(call)
+        jit = ", jit_compile=True" if op.mode == JIT else ""
+        before, after = "tf.function(lambda: ", ", autograph=False%s)()" % jit
+    return _written_call(before, op, names, after)
 
 
-def _wrapped(code: str, indent: str = "") -> List[str]:
-    return textwrap.wrap(
-        code, _WIDTH, initial_indent=indent, subsequent_indent=indent + "    ",
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
+def _written_call(before: str, op: FailingOp, names: List[str], after: str = "") -> List[str]:
+    """Break a call between its arguments, never inside one: a text may hold spaces."""
+    pieces = _arguments(op, names)
+    lines = ["%stf.raw_ops.%s(" % (before, op.call.op_type)]
+    indent = " " * (len(before) - len(before.lstrip()) + 4)
+    for place, piece in enumerate(pieces):
+        piece += ")" + after if place == len(pieces) - 1 else ","
+        if len(lines[-1]) + len(piece) + 1 > _WIDTH:
+            lines.append(indent + piece)
+        else:
+            lines[-1] += piece if lines[-1].endswith("(") else " " + piece
+    return lines if pieces else [lines[0] + ")" + after]
 
 
 def _answering(op: FailingOp, names: List[str]) -> List[str]:
@@ -245,7 +258,7 @@ def _raising(op: FailingOp, names: List[str]) -> List[str]:
     assert op.error is not None
     kind = type(op.error).__name__
     known = "tf.errors." + kind if type(op.error).__module__.startswith("tensorflow") else kind
-    call = _wrapped("tf.raw_ops.%s(%s)" % (op.call.op_type, _arguments(op, names)), "    ")
+    call = _written_call("    ", op, names)
     fragment = max(gist(op.error).replace('"', "'").split("#"), key=len).strip()[:60]
     return [
         "",
@@ -269,8 +282,7 @@ def _differentiated(twin: Twin) -> List[str]:
     for name, operand in zip(names, twin.operands):
         lines += _operand(name, operand, False)
     watched = [n for n, o in zip(names, twin.operands) if arrays.is_float(o.array)]
-    call = _wrapped("answer = tf.raw_ops.%s(%s)" % (
-        twin.op.call.op_type, _arguments(twin.op, names)), "    ")  # fmt: skip
+    call = _written_call("    answer = ", twin.op, names)
     several = "[0]" if _several(twin.op) else ""
     return [
         *lines,

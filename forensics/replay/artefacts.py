@@ -10,8 +10,7 @@ import os
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,15 +20,6 @@ SCRIPT, DATA = "reproducer.py", "reproducer.npz"
 MAX_BYTES = 80 << 20
 """The worker keeps operands of at most 64 MB; compressed they hardly grow."""
 MAX_UNPACKED = 256 << 20
-
-
-@contextmanager
-def private_folder() -> Iterator[Path]:
-    """Make a folder that only this user can enter, and remove it afterwards."""
-    with tempfile.TemporaryDirectory(
-        prefix="forensics-artefacts-", ignore_cleanup_errors=True
-    ) as folder:
-        yield Path(folder)
 
 
 def with_reproducer(result: ReplayResult, private: Path, wanted: Path | None) -> ReplayResult:

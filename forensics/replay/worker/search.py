@@ -88,6 +88,9 @@ class Search:
         self.started_from: Optional[str] = None
         self.other: Optional[str] = None
         """What contradicts a failure that was met, when it is not the run's."""
+        self.exact_losses: Dict[int, float] = {}
+        """Losses of the steps that were run from a recorded state, to be compared with the log."""
+        self._exact = False
         self._evidence = Evidence(request, stepper)
         self._restored = False
         self._unfit: Dict[str, str] = {}
@@ -115,6 +118,7 @@ class Search:
             for note in notes:
                 self._note(note)
         self.started_from = start["name"]
+        self._exact = start["format"] == "recorded_state"
         return True
 
     @property
@@ -203,6 +207,8 @@ class Search:
                 break
             if course.outcome.loss is not None:
                 course.losses.append(course.outcome.loss)
+                if self._exact:
+                    self.exact_losses.setdefault(step, course.outcome.loss)
         return course
 
     def _first(self, before: Snapshot, batch: Any) -> Outcome:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 
 from forensics.domain.replay import ReplayResult, ReplayStatus
 from forensics.replay import artefacts
-from forensics.replay.artefacts import private_folder, with_reproducer
+from forensics.replay.artefacts import with_reproducer
 
 SCRIPT = "print('hello')\n"
 WITH_DATA = 'with np.load("reproducer.npz") as file: ...\n'
@@ -25,10 +24,8 @@ def result(text: str | None) -> ReplayResult:
 
 
 @pytest.fixture
-def private() -> Iterator[Path]:
-    with private_folder() as folder:
-        assert folder.stat().st_mode & 0o077 == 0
-        yield folder
+def private(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("private")
 
 
 def test_a_script_is_written_from_the_answer_and_its_path_is_said(

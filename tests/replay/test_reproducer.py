@@ -48,11 +48,12 @@ def here(script: Path, seconds: float, settings: Any = None) -> Proof:
         runpy.run_path(str(script), run_name="__main__")
     last = said.getvalue().strip().splitlines()[-1]
     assert (ended.value.code, last) in [(1, FAILS), (0, WORKS)]
-    return Proof(ended.value.code == 1, said.getvalue())
+    return Proof(last == FAILS, said.getvalue(), last == WORKS)
 
 
 def place(folder: Path, **request: Any) -> make.Place:
-    return make.Place({"artefacts": str(folder), **request}, 7, WHOSE, time.monotonic() + 60)
+    asked = {"artefacts": str(folder), **request}
+    return make.Place(asked, 7, "CPU", WHOSE, time.monotonic() + 60)
 
 
 def made(op: FailingOp, folder: Path, **request: Any) -> str:
@@ -247,7 +248,8 @@ def test_a_script_is_reported_only_if_it_fails_in_a_fresh_process(tmp_path: Path
     script = tmp_path / "reproducer.py"
     assert prove(script, 60).fails
     script.write_text(script.read_text().replace("constant(0.0", "constant(1.0"))
-    assert prove(script, 60).why == "exit status 0: it does not fail"
+    ended = prove(script, 60)
+    assert (ended.fails, ended.works, ended.why) == (False, True, WORKS)
 
 
 def test_an_error_is_not_taken_for_the_failure(tmp_path: Path) -> None:

@@ -278,7 +278,8 @@ class Session:
         if failure.symptom == "diverged" or whose is None:
             return
         self.channel.progress("writing and running a reproducer")
-        place = make.Place(self.request, failure.step, whose, time.monotonic() + self._share(0.4))
+        deadline = time.monotonic() + self._share(0.4)
+        place = make.Place(self.request, failure.step, self.device, whose, deadline)
         try:
             made = make.reproducer(self.failing, failure, place)
         except make.NoReproducer as error:

@@ -28,10 +28,26 @@ class Twin:
         self.op, self.operands = op, operands
 
 
+class Story:
+    """What the head of a script tells.
+
+    Parameters
+    ----------
+    step, device : int, str
+        Training step the failure was met in, and what it was replayed on.
+    made : str
+        How the operands were made.
+    verdict : str
+        Whose bug it is.
+    """
+
+    def __init__(self, step: int, device: str, made: str, verdict: str) -> None:
+        self.step, self.device, self.made, self.verdict = step, device, made, verdict
+
+
 def script(
-    op: FailingOp, operands: List[Operand], step: int, made: str, verdict: str,
-    twin: Optional[Twin] = None,
-) -> str:  # fmt: skip
+    op: FailingOp, operands: List[Operand], story: Story, twin: Optional[Twin] = None
+) -> str:
     """Write the script.
 
     Parameters
@@ -40,16 +56,12 @@ def script(
         What fails, with `bits` as on these operands.
     operands : list of Operand
         What it fails on.
-    step : int
-        Training step it was met in.
-    made : str
-        How the operands were made.
-    verdict : str
-        Whose bug it is.
+    story : Story
+        Where it comes from.
     twin : Twin, optional
         Adds the same failure as automatic differentiation meets it.
     """
-    lines = [*_header(op, step, made, verdict), "", "import sys", ""]
+    lines = [*_header(op, story), "", "import sys", ""]
     lines += ["import numpy as np", "import tensorflow as tf", ""]
     if any(_has_special(o) for o in [*operands, *(twin.operands if twin else ())]):
         lines.append('nan, inf = float("nan"), float("inf")')
@@ -113,16 +125,16 @@ def _reading() -> List[str]:
     ]  # fmt: skip
 
 
-def _header(op: FailingOp, step: int, made: str, verdict: str) -> List[str]:
+def _header(op: FailingOp, story: Story) -> List[str]:
     import tensorflow as tf
 
     title = "%s %s, alone." % (op.call.op_type, _does(op))
     rows = [
-        ("Found", "at training step %d of a run, by tf-forensics" % step),
-        ("Operands", made),
-        ("Seen with", "TensorFlow %s, NumPy %s, Python %s, %s" % (
-            tf.__version__, np.__version__, sys.version.split()[0], sys.platform)),
-        ("Whose bug", verdict),
+        ("Found", "at training step %d of a run, by tf-forensics" % story.step),
+        ("Operands", story.made),
+        ("Seen with", "TensorFlow %s, NumPy %s, Python %s, %s, %s" % (
+            tf.__version__, np.__version__, sys.version.split()[0], sys.platform, story.device)),
+        ("Whose bug", story.verdict),
         ("Status", "1: %s, 0: %s" % (FAILS, WORKS)),
     ]  # fmt: skip
     return _titled(title, rows)

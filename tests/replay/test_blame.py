@@ -96,6 +96,14 @@ def test_runs_that_disagree_point_at_the_machine() -> None:
     assert engines["eager"]["finite"] is True
 
 
+def test_runs_that_disagree_about_a_sum_prove_nothing() -> None:
+    op = failing("Sum", [f32(3e38, 3e38), FIRST])
+    op.values = [f32(3e38, 3e38, -3e38), FIRST]
+    verdict, reason, _ = judged(op)
+    assert verdict == "undecided"
+    assert "partial results of Sum can reach 9e+38" in reason
+
+
 def test_operands_that_are_taken_for_zero_are_the_program_s() -> None:
     op = failing("Log", [f32(0)])
     op.values = [f32(1e-40)]

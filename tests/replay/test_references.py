@@ -92,6 +92,21 @@ OTHERS: list[tuple[str, list[Any], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.tf
+def test_the_gradient_of_batch_normalisation() -> None:
+    tf = pytest.importorskip("tensorflow")
+    value, scale, above = normal(2, 3, 3, 4), between(1, 2, 4), normal(2, 3, 3, 4)
+    x, s, o = (tf.constant(v, tf.float32) for v in (value, scale, np.zeros(4)))
+    with tf.GradientTape() as tape:
+        tape.watch([x, s, o])
+        y = tf.raw_ops.FusedBatchNormV3(x=x, scale=s, offset=o, mean=[], variance=[])[0]
+    found = tape.gradient(y, [x, s, o], output_gradients=tf.constant(above, tf.float32))
+    zero = np.zeros(4)
+    for slot, gradient in enumerate(found):
+        exact = reference("FusedBatchNormGradV3", [above, value, scale, zero, zero], {}, slot)
+        np.testing.assert_allclose(gradient, exact, rtol=1e-3, atol=1e-4)
+
+
 def operands_of_one(op: str) -> list[Any]:
     if op in INSIDE_ONE:
         return [between(-0.99, 0.99, 5)]
@@ -164,6 +179,26 @@ def test_what_is_not_known_is_said() -> None:
         reference("MatMul", [np.ones((2, 3)), np.ones((2, 3))], {})
     with pytest.raises(NoReference, match="too large"):
         reference("Log", [np.broadcast_to(np.float16(1), (10**5, 10**4))], {})
+
+
+def test_updates_in_place_follow_their_formulas() -> None:
+    var, row = np.zeros((3, 2)), np.array([2, 2])
+    scattered = reference("ResourceScatterAdd", [var, row, np.ones((2, 2))], {})
+    assert scattered.tolist() == [[0, 0], [0, 0], [2, 2]]
+    scattered = reference("ResourceScatterSub", [var, row, np.ones(())], {})
+    assert scattered.tolist() == [[0, 0], [0, 0], [-2, -2]]
+    one = np.ones(1)
+    assert reference("ResourceApplyGradientDescent", [one, np.float64(0.5), one], {}) == 0.5
+    momentum = [one, one, np.float64(0.1), one, np.float64(0.9)]
+    np.testing.assert_allclose(reference("ResourceApplyMomentum", momentum, {}), 0.81)
+    np.testing.assert_allclose(reference("ResourceApplyKerasMomentum", momentum, {}), 1.8)
+    adam = [one, 0 * one, 0 * one, *map(np.float64, (0.9, 0.999, 0.1, 0.9, 0.999, 0)), 5 * one]
+    np.testing.assert_allclose(reference("ResourceApplyAdam", adam, {}), 0.9)
+    np.testing.assert_allclose(reference("ResourceApplyAdam", adam, {}, 2), 0.025)
+    rms = [one, 0 * one, 0 * one, *map(np.float64, (0.1, 0.75, 0, 0)), 5 * one]
+    np.testing.assert_allclose(reference("ResourceApplyRMSProp", rms, {}), 0.8)
+    adagrad = [one, 9 * one, np.float64(0.1), np.float64(0), 4 * one]
+    np.testing.assert_allclose(reference("ResourceApplyAdagradV2", adagrad, {}), 0.92)
 
 
 def test_partial_results_are_bounded_whatever_their_order() -> None:

@@ -82,7 +82,7 @@ CASES: dict[str, tuple[Callable[[], FailingOp], list[str]]] = {
     "a negative number": (lambda: failing("Log", [with_one((9,), (3,), -0.123456)]), ["[]"]),
     "a matrix product": (
         lambda: failing(
-            "MatMul", [np.float16(RNG.uniform(90, 130, (12, 40))), np.float16(np.full((40, 9), 99))]
+            "MatMul", [np.float16(RNG.uniform(101, 104, (12, 40))), np.float16(np.full((40, 9), 99))]
         ),
         ["[1, 7]", "[7, 1]"],
     ),
@@ -158,6 +158,19 @@ CASES: dict[str, tuple[Callable[[], FailingOp], list[str]]] = {
         [],
     ),
 }  # fmt: skip
+
+
+def test_a_table_is_read_through_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make, "prove", here)
+    values, attrs = [f32(9, 2), np.array([3, 12, 1])], {"dtype": 1}
+    call = call_of("ResourceGather", attrs, values, {0})
+    with pytest.raises(Exception, match="not in") as raised:
+        call.run(values)
+    text = made(FailingOp(call, values, 0, 0, raised.value), tmp_path)
+    assert "tf.raw_ops.ResourceGather(resource=resource.handle, indices=indices" in text
+    assert "indices = tf.constant([12]" in text
 
 
 def in_place(op_type: str, values: list[Any], variables: set[int]) -> FailingOp:

@@ -70,7 +70,7 @@ _NAMES = {EAGER: "eager", GRAPH: "graph (tf.function)", JIT: "XLA (jit_compile=T
 
 def _repeat(op: FailingOp, answers: Answers) -> None:
     # what the step itself answered counts too: a fault need not come back
-    seen = [op.outputs] if op.outputs and op.mode == EAGER and not op.call.variables else []
+    seen = [op.outputs] if op.outputs and op.mode == EAGER and not op.call.in_place else []
     bits = None
     try:
         for _ in range(REPETITIONS):

@@ -40,7 +40,7 @@ class OpCall:
     attrs : dict
         What `tf.raw_ops` takes beside the operands, as Python values; defaults are left out.
     variables : set of int
-        Operands that are values of variables, which the op changes in place.
+        Operands that are values of variables, which the op reads or changes in place.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class OpCall:
                 for i, v in enumerate(values)
             ]
             outputs = self._call(tf, tensors, mode)
-            if self.variables:
+            if self.in_place:
                 outputs = [tensors[i].read_value() for i in sorted(self.variables)]
             return [value_of(t) for t in outputs]
 
@@ -112,6 +112,11 @@ class OpCall:
 
     def _raw(self, tf: Any) -> Any:
         return getattr(tf.raw_ops, self.op_type)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether its answer is what its variables hold afterwards: it has no outputs."""
+        return bool(self.variables) and not outputs_of(self.op_type)
 
     def names(self) -> List[str]:
         """Return a name for each operand."""
@@ -232,6 +237,13 @@ def _default(tf: Any, declared: Any) -> Any:
         inner = kind[5:-1]
         return [_python(tf, inner, v) for v in getattr(raw.list, field.get(inner, "s"))]
     return _python(tf, kind, getattr(raw, field[kind])) if kind in field else None
+
+
+def outputs_of(op_type: str) -> List[Any]:
+    """Return the declared outputs of an op."""
+    from tensorflow.python.framework import op_def_registry
+
+    return list(op_def_registry.get(op_type).output_arg)
 
 
 def _flat(outputs: Any) -> List[Any]:

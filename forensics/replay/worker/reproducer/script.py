@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import arrays
 from ..failing_op import FailingOp, gist
-from ..opcall import EAGER, JIT
+from ..opcall import EAGER, JIT, outputs_of
 from .values import Operand, literal, parts_in_file
 
 MAX_LINES = 60
@@ -230,7 +230,7 @@ def _written_call(before: str, op: FailingOp, names: List[str], after: str = "")
 def _answering(op: FailingOp, names: List[str]) -> List[str]:
     call = _call(op, names)
     lines = ["", "outputs = " + call[0], *call[1:]]
-    if op.call.variables:
+    if op.call.in_place:
         answer = names[sorted(op.call.variables)[op.slot]]
     else:
         answer = "outputs[%d]" % op.slot if _several(op) else "outputs"
@@ -248,12 +248,8 @@ def _answering(op: FailingOp, names: List[str]) -> List[str]:
 
 
 def _several(op: FailingOp) -> bool:
-    from tensorflow.python.framework import op_def_registry
-
-    outputs = op_def_registry.get(op.call.op_type).output_arg
-    return len(outputs) > 1 or bool(
-        outputs and (outputs[0].number_attr or outputs[0].type_list_attr)
-    )
+    outputs = outputs_of(op.call.op_type)
+    return len(outputs) > 1 or any(o.number_attr or o.type_list_attr for o in outputs)
 
 
 def _is_complex(op: FailingOp) -> bool:

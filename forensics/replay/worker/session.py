@@ -313,14 +313,16 @@ class Session:
         if failure.symptom == "diverged" or whose is None:
             return
         self.channel.progress("writing and running a reproducer")
-        place = make.Place(self.request, failure.step, whose, time.monotonic() + self._share(0.4))
+        deadline = time.monotonic() + self._share(0.4)
+        place = make.Place(self.request, failure.step, self.device, whose, deadline)
         try:
             made = make.reproducer(self.failing, failure, place)
         except make.NoReproducer as error:
             self.notes.append("no reproducer: %s" % error)
             return
-        self.answer["reproducer_script"] = made.text
-        self.notes.extend(made.notes)
+        if made is not None:
+            self.answer["reproducer_script"] = made.text
+            self.notes.extend(made.notes)
 
     def _share(self, part: float) -> float:
         """Seconds that a part of the answer may take, of those that are left."""

@@ -8,6 +8,7 @@ import pytest
 
 from forensics.recorder.ring import Ring
 
+
 @pytest.mark.parametrize(("keep", "every"), [(8, 50), (5, 7), (3, 3), (9, 2), (1, 1)])
 def test_the_last_steps_can_always_be_run_again_from_a_state(
     tmp_path: Path, keep: int, every: int

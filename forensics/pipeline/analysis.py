@@ -142,6 +142,7 @@ def _replay(
         interval=target.search_interval(run),
         symptom=target.symptom,
         loss_limit=target.loss_limit,
+        suspicions=target.suspicions,
         options=options,
     )
     return run_replay(request, tell)

@@ -11,7 +11,9 @@ from typing import Any
 from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import ReplayResult
 from forensics.domain.run import CheckpointFormat, CheckpointStats, CheckpointStatus
+from forensics.replay.artefacts import with_reproducer
 from forensics.replay.child import Child
+from forensics.replay.containment import Containment, is_foreign
 from forensics.replay.request import ReplayRequest
 from forensics.replay.source import Source, SourceKind, parse_source, recording_of
 from forensics.sources.checkpoints import read_recorded_states
@@ -42,8 +44,18 @@ def run_replay(request: ReplayRequest, progress: Callable[[str], None]) -> Repla
         When `request.entry` names nothing that can be replayed.
     """
     source = parse_source(request.entry, request.options.batch)
+    options = request.options
+    containment = Containment(
+        device=request.device,
+        timeout=request.timeout,
+        foreign=is_foreign(source.kind),
+        python=options.python,
+        memory=options.memory,
+    )
     message = _message(_with_recording(request, source), source)
-    return Child(message, request.device, request.timeout, progress).run()
+    return Child(message, containment, progress).run(
+        lambda result, folder: with_reproducer(result, folder, options.reproducer)
+    )
 
 
 def start_points(request: ReplayRequest) -> list[CheckpointStats]:
@@ -116,6 +128,7 @@ def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
         "observe_step": _last_trained(request),
         "symptom": request.symptom,
         "loss_limit": request.loss_limit,
+        "suspicions": list(request.suspicions),
         "device": request.device,
         "scan": request.options.scan,
         "with_data": request.options.with_data,

@@ -12,9 +12,9 @@ import numpy as np
 
 from .batch_file import read_batch
 from .entry import Case, CaseError, brief
+from .keras_api import optimizer_variables
 from .npz_file import BadArchive, read_npz, typed
 from .saved import load_saved
-from .state import optimizer_variables
 from .stepper import EndOfData
 
 INDEX, GLOBAL_SEED = "index", "global seed"

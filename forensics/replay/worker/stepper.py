@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import numpy as np
 
-from . import arrays
+from . import arrays, keras_api
 from .entry import Case, brief
 from .state import Snapshot, State
 
@@ -135,10 +135,7 @@ class Stepper:
 
         `train_on_batch` would hand (x, y, None) to a `train_step` that unpacks two values.
         """
-        model = self.case.model
-        model.make_train_function()
-        model.reset_metrics()
-        return model.train_function(iter([to_tensors(batch)]))
+        return keras_api.call_train_function(self.case.model, to_tensors(batch))
 
     def eager(self, data: Any) -> Outcome:
         """Run a step op by op; a trace wants tensors, because numpy ops vanish from it."""
@@ -172,16 +169,6 @@ class Stepper:
         """Add the variables that are bad now (or in `after`) and were not before."""
         outcome.bad_state = [n for n in self.state.bad(after) if n not in already_bad]
         return outcome
-
-    @property
-    def mode(self) -> str:
-        """How the run's own step is executed: graph, jit or eager."""
-        model = self.case.model
-        if self.case.step is not None:
-            return "graph" if tf_functions(user_only=True) else "eager"
-        if getattr(model, "run_eagerly", False):
-            return "eager"
-        return "jit" if getattr(model, "jit_compile", False) is True else "graph"
 
     def retrace(self) -> None:
         """Forget every compiled trace, so that a changed setting takes effect in graph mode too.
@@ -217,10 +204,11 @@ def tf_functions(user_only: bool = False) -> List[Any]:
     found = [o for o in gc.get_objects() if type(o) is polymorphic_function.Function]
     if not user_only:
         return found
-    return [f for f in found if is_user_file(_file_of(f))]
+    return [f for f in found if is_user_file(file_of(f))]
 
 
-def _file_of(function: Any) -> str:
+def file_of(function: Any) -> str:
+    """File that the Python function of a `tf.function` is written in."""
     code = getattr(getattr(function, "python_function", None), "__code__", None)
     return code.co_filename if code is not None else "<unknown>"
 
@@ -230,11 +218,11 @@ def packed(batch: Any) -> Any:
 
     x, (x, y) or (x, y, sample_weight), and double precision, NumPy's default, as Keras's own.
     """
-    import keras
+    floatx = keras_api.floatx()
 
     def convert(part: Any) -> Any:
         if isinstance(part, np.ndarray) and part.dtype == np.float64:
-            return part.astype(keras.config.floatx())
+            return part.astype(floatx)
         return part
 
     if isinstance(batch, (tuple, list)):

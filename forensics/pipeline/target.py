@@ -40,6 +40,8 @@ class Target:
         The curve or the tensor that shows it.
     loss_limit : float or None
         For ``diverged``: a loss above it belongs to the failure.
+    suspicions : tuple of str
+        Codes of all findings that are no mere remarks.
     """
 
     symptom: str = "none"
@@ -48,6 +50,7 @@ class Target:
     axis: StepAxis = StepAxis.BATCH
     tag: str | None = None
     loss_limit: float | None = None
+    suspicions: tuple[str, ...] = ()
 
     @property
     def batch_step(self) -> int | None:
@@ -65,6 +68,11 @@ class Target:
 
 def find_target(run: Run, findings: Sequence[Finding]) -> Target:
     """Date the failure from the findings; symptom ``none`` when there is none."""
+    codes = tuple(dict.fromkeys(f.code for f in findings if f.severity is not Severity.INFO))
+    return replace(_dated(run, findings), suspicions=codes)
+
+
+def _dated(run: Run, findings: Sequence[Finding]) -> Target:
     errors = [f for f in findings if f.severity is Severity.ERROR and f.onset_step is not None]
     state = [f for f in errors if f.code == NON_FINITE_STATE]
     scalars = [f for f in errors if f.code == NON_FINITE_SCALAR]

@@ -28,6 +28,8 @@ class ReplayOptions:
         Folder that takes the reproducer; None: only its text is in the report.
     with_data : bool
         Let the reproducer hold the real operands where synthetic ones would do.
+    memory : int or None
+        Bytes that the replay may hold; None: 80 % of the machine's memory.
     """
 
     batch: Path | None = None
@@ -36,6 +38,7 @@ class ReplayOptions:
     python: Path | None = None
     reproducer: Path | None = None
     with_data: bool = False
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class ReplayRequest:
     step_offset : int
         Batch index minus logged step: what is added to `failing_step`, to `interval` and to the
         steps of checkpoints.
+    suspicions : tuple of str
+        Codes of the findings that are no mere remarks: what makes a run suspect that stays finite.
     options : ReplayOptions
         What else is wanted.
     """
@@ -77,4 +82,5 @@ class ReplayRequest:
     symptom: str = "none"
     loss_limit: float | None = None
     step_offset: int = 0
+    suspicions: tuple[str, ...] = ()
     options: ReplayOptions = ReplayOptions()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from forensics.domain.run import RecordedBatch
-from forensics.errors import UsageError
+from forensics.domain.run import Run
+from forensics.errors import ConsentNeeded, UsageError
+from forensics.replay.request import ReplayOptions
 from forensics.sources.recording import FOLDER, MANIFEST
 
 _KERAS_FILES = (".keras", ".h5", ".hdf5")
@@ -16,6 +16,8 @@ _CHOICE = (
     "write FILE:function, for example train.py:replay_case, or name a recording (a folder "
     f"{FOLDER}), a .keras file or a SavedModel folder"
 )
+
+_NEED_SOURCE = ("batch", "scan", "python", "reproducer")
 
 
 class SourceKind(StrEnum):
@@ -100,7 +102,34 @@ def parse_entry(entry: str) -> tuple[Path, str]:
     return path.resolve(), function
 
 
-def recording_of(root: Path, recordings: Iterable[RecordedBatch]) -> Path | None:
+def recording_of(run: Run) -> Path | None:
     """Folder of the recording below a log directory, the one that went furthest; None without."""
-    last = max(recordings, key=lambda batch: (batch.step, batch.path), default=None)
-    return None if last is None else (root / last.path).parent.resolve()
+    last = max(run.recordings, key=lambda batch: (batch.step, batch.path), default=None)
+    return None if last is None else (Path(run.root) / last.path).parent.resolve()
+
+
+def consented_source(run: Run, options: ReplayOptions) -> str | None:
+    """Return the source that is replayed although `--replay` names none; None: nothing is.
+
+    Raises
+    ------
+    ConsentNeeded
+        When a replay is asked for that would run what lies in the log directory.
+    UsageError
+        When a replay is asked for and there is nothing to run.
+    """
+    found = recording_of(run)
+    if options.trust:
+        if found is None:
+            raise UsageError("--trust: there is no recording below LOGDIR, name the program: "
+                             "--replay FILE:function")  # fmt: skip
+        return str(found)
+    asked = next((f"--{name}" for name in _NEED_SOURCE if getattr(options, name)), None)
+    if asked is None:
+        return None
+    if found is None:
+        raise UsageError(f"{asked}: say what to replay, --replay FILE:function")
+    raise ConsentNeeded(
+        f"{asked}: replaying the recording in LOGDIR runs the model in it; add --trust if you "
+        "trust whoever made it, or name your own program: --replay FILE:function"
+    )

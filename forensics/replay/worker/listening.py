@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator, Tuple
 
 import numpy as np
 
+from . import keras_api
+from .in_threads import heard_in_threads
 from .substitutes import op_by_op
 from .tensors import flatten
 from .trace import Trace
@@ -44,6 +46,7 @@ def listening(trace: Trace, tapes_kept: bool = False) -> Iterator[None]:
     try:
         with (
             np.errstate(all="ignore"),
+            heard_in_threads(trace),
             whole_tracebacks(),
             op_by_op(trace.loops, trace, trace.degradations),
         ):
@@ -71,16 +74,16 @@ def _keep_slopes(trace: Trace, sources: Any, slopes: Any) -> None:
 @contextlib.contextmanager
 def whole_tracebacks() -> Iterator[None]:
     """Let errors keep the frames of layers, which Keras and TensorFlow leave out."""
-    import keras
     import tensorflow as tf
 
     switches = []
     if tf.debugging.is_traceback_filtering_enabled():
         switches.append((tf.debugging.disable_traceback_filtering,
                          tf.debugging.enable_traceback_filtering))  # fmt: skip
-    config = getattr(keras, "config", None)
-    if config is not None and config.is_traceback_filtering_enabled():
-        switches.append((config.disable_traceback_filtering, config.enable_traceback_filtering))
+    for package in keras_api.packages():
+        config = getattr(package, "config", None)
+        if config is not None and config.is_traceback_filtering_enabled():
+            switches.append((config.disable_traceback_filtering, config.enable_traceback_filtering))
     for off, _ in switches:
         off()
     try:
@@ -92,35 +95,53 @@ def whole_tracebacks() -> Iterator[None]:
 
 def _hook_optimizers(trace: Trace) -> Any:
     """Keep the gradients that reach an optimizer (the innermost, after loss scaling is undone)."""
-    kinds = {
-        kind
+    places = {
+        (kind, keras_api.gradient_method(optimizer))
         for optimizer in trace.state.optimizers
         for kind in type(optimizer).__mro__
-        if "apply" in vars(kind) and "keras" in kind.__module__
+        if keras_api.gradient_method(optimizer) in vars(kind) and "keras" in kind.__module__
     }
-    originals = [(kind, vars(kind)["apply"]) for kind in kinds]
-
-    def wrap(original: Any) -> Any:
-        def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
-            grads = list(grads)
-            known = trainable_variables
-            if known is None:
-                known = getattr(self, "_trainable_variables", None)
-            known = list(known) if known is not None else []
-            for gradient, variable in zip(grads, known):
-                if gradient is not None:
-                    trace.gradient(variable, gradient)
-            if trainable_variables is None:
-                return original(self, grads)
-            return original(self, grads, known)
-
-        return apply
-
-    for kind, original in originals:
-        setattr(kind, "apply", wrap(original))  # noqa: B010 - a method that mypy does not know
+    originals = [(kind, name, vars(kind)[name]) for kind, name in places]
+    wrappers = {"apply": _apply, "apply_gradients": _apply_gradients}
+    for kind, name, original in originals:
+        setattr(kind, name, wrappers[name](trace, original))
 
     def restore() -> None:
-        for kind, original in originals:
-            setattr(kind, "apply", original)  # noqa: B010
+        for kind, name, original in originals:
+            setattr(kind, name, original)
 
     return restore
+
+
+def _apply(trace: Trace, original: Any) -> Any:
+    """Wrap the method of Keras 3."""
+
+    def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
+        grads = list(grads)
+        known = trainable_variables
+        if known is None:
+            known = getattr(self, "_trainable_variables", None)
+        known = list(known) if known is not None else []
+        _keep(trace, zip(grads, known))
+        if trainable_variables is None:
+            return original(self, grads)
+        return original(self, grads, known)
+
+    return apply
+
+
+def _apply_gradients(trace: Trace, original: Any) -> Any:
+    """Wrap the method of Keras 2."""
+
+    def apply_gradients(self: Any, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        pairs = list(grads_and_vars)
+        _keep(trace, pairs)
+        return original(self, pairs, *args, **kwargs)
+
+    return apply_gradients
+
+
+def _keep(trace: Trace, pairs: Iterable[Tuple[Any, Any]]) -> None:
+    for gradient, variable in pairs:
+        if gradient is not None:
+            trace.gradient(variable, gradient)

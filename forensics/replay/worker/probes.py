@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List
 
+from . import keras_api, layer_calls
+
 OP_CALLBACKS = "op_callbacks"
 GRADIENT_FRAMES = "backprop._gradient_function"
 LAYER_PATH = "current_path"
 DEBUG_DUMP = "debug_events_reader"
 INLINING = "_run_inline_graph_optimization"
+FUNCTION_CALLS = "ConcreteFunction._call_flat"
 
 
 class Probe:
@@ -47,8 +50,12 @@ def _gradient_function() -> Any:
 
 
 def _layer_path() -> Any:
-    from keras.src.backend.common.name_scope import current_path
-
+    try:
+        from keras.src.backend.common.name_scope import current_path
+    except ImportError:
+        if not keras_api.old_is_loaded():
+            raise
+        return layer_calls.path_here
     assert current_path() == ""
     return current_path
 
@@ -65,6 +72,13 @@ def _inlining() -> Any:
     from tensorflow.python.framework.convert_to_constants import _run_inline_graph_optimization
 
     return _run_inline_graph_optimization
+
+
+def _function_calls() -> Any:
+    from tensorflow.python.eager.polymorphic_function.concrete_function import ConcreteFunction
+
+    assert callable(ConcreteFunction._call_flat)
+    return ConcreteFunction
 
 
 PROBES: Dict[str, Probe] = {
@@ -87,6 +101,11 @@ PROBES: Dict[str, Probe] = {
     ),
     INLINING: Probe(
         _inlining, "functions restored without their program were not looked into"
+    ),
+    FUNCTION_CALLS: Probe(
+        _function_calls,
+        "the mode of the step is what model and functions are configured for, and random ops of "
+        "graphs are not named",
     ),
 }  # fmt: skip
 

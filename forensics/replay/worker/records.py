@@ -71,12 +71,18 @@ class Operands:
         Attributes by name, as `tf.raw_ops` takes them after conversion.
     inputs, outputs : list of array or None
         Copies; None for what is no array (resources, variants).
+    handles : list of int or None
+        Number of each input's tensor: a resource's tells its variable (`Variable.key`).
     """
 
-    __slots__ = ("attrs", "inputs", "op_type", "outputs")
+    __slots__ = ("attrs", "handles", "inputs", "op_type", "outputs")
 
-    def __init__(self, op_type: str, attrs: Dict[str, Any], inputs: List[Any], outputs: List[Any]):
+    def __init__(
+        self, op_type: str, attrs: Dict[str, Any], inputs: List[Any], outputs: List[Any],
+        handles: List[Optional[int]],
+    ) -> None:  # fmt: skip
         self.op_type, self.attrs, self.inputs, self.outputs = op_type, attrs, inputs, outputs
+        self.handles = handles
 
 
 class Harm:

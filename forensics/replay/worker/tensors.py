@@ -27,7 +27,8 @@ def operands_of(op_type: str, inputs: Any, attrs: Any, outputs: Any) -> Operands
 
     flat = tuple(attrs or ())
     named = {str(k): v for k, v in zip(flat[::2], flat[1::2])}
-    return Operands(op_type, named, copied(inputs), copied(outputs))
+    handles = [getattr(t, "_id", None) for t in inputs or ()]
+    return Operands(op_type, named, copied(inputs), copied(outputs), handles)
 
 
 def make_finite(array: Any) -> None:

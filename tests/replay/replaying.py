@@ -64,3 +64,9 @@ def clean(path: Path) -> CheckpointStats:
         kind = CheckpointFormat.KERAS_ARCHIVE
     step = int(re.findall(r"\d+", path.name)[0])
     return CheckpointStats(path.name, kind, step, StepSource.FILE_NAME, (), CheckpointStatus.CLEAN)
+
+
+def line_of(program: str, text: str) -> int:
+    """Find the number of the first line of a program that holds a text."""
+    lines = (PROGRAMS / f"{program}.py").read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)

@@ -62,7 +62,7 @@ def old_python() -> Path:
 
 
 def tf_keras_folder() -> Path:
-    """Folder with `tf_keras` for the TensorFlow of this environment; skips where none can be had."""
+    """Folder with `tf_keras` of the release of TensorFlow here; skips where none can be had."""
     release = ".".join(version("tensorflow").split(".")[:2])
     folder = ROOT / "build" / f"tf_keras-{release}"
     if not (folder / _BUILT).exists():

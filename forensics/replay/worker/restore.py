@@ -9,6 +9,7 @@ from . import keras_api, model_h5
 from .entry import Case, brief
 from .npz_file import BadArchive
 from .recorded import load_state
+from .saved_by import version_gap
 from .state import Snapshot, State, newborn
 from .stepper import Stepper, to_tensors
 
@@ -130,11 +131,7 @@ def restore(case: Case, state: State, path: str, kind: str, step: int) -> List[s
         When it does not fit, or nothing of the case was in it; the state is as before then.
     """
     before = state.snapshot()
-    gap = (
-        None
-        if kind in ("tensor_bundle", "recorded_state")
-        else keras_api.version_gap(path, case.model)
-    )
+    gap = None if kind in ("tensor_bundle", "recorded_state") else version_gap(path, case.model)
     try:
         if kind == "recorded_state":
             notes = load_state(case, path)

@@ -18,6 +18,8 @@ MAX_EXECUTIONS = 200
 """Executions of a graph with bad values that are looked at, from the first on."""
 _HANDED_OUT = re.compile(r"(^|(while|cond|body|branch)[^/]*/)Identity(_\d+)?$")
 
+NONE: FrozenSet[str] = frozenset()
+
 Key = Tuple[str, str, int]
 """Graph, op, output."""
 
@@ -94,9 +96,11 @@ class DumpedHealth:
 
     def _births(self, graph: str) -> Iterator[Birth]:
         nodes, seen = self.graphs.get(graph, []), set()
-        ends = _ends(nodes)
+        fed = any(self._is_fed(inner, {graph}) for inner in self._within(graph))
         for execution in self._telling(graph)[:MAX_EXECUTIONS]:
             bits = self.bits(graph, execution)
+            # what no op that left a record reads goes into a loop or a call
+            ends = _ends(nodes) | (_unread(nodes, bits) if fed else NONE)
             for node, slot in births(nodes, bits):
                 if node.name not in seen:
                     seen.add(node.name)
@@ -113,13 +117,15 @@ class DumpedHealth:
     def bits(self, graph: str, execution: int) -> Dict[Slot, int]:
         """Badness in one execution of a graph; what is healthy is left out.
 
-        Loops and calls count as bad when one of the graphs within hands a bad value out.
+        Loops and calls count as bad when one of the graphs within is given a bad value, or hands
+        one out.
         """
         keys = self._keys.get(graph, ())
         found = {(k[1], k[2]): _at(self.values[k], execution) for k in keys}
         bad = {slot: bits for slot, bits in found.items() if bits}
         nodes = self.graphs.get(graph, [])
-        if any(self._hands_out(inner, {graph}) for inner in self._within(graph)):
+        within = self._within(graph)
+        if any(self._hands_out(i, {graph}) or self._is_fed(i, {graph}) for i in within):
             unseen = [n.name for n in nodes if n.op_type in BODIES and (n.name, 0) not in found]
             bad.update(((name, slot), BAD) for name in unseen for slot in range(MAX_OUTPUTS))
         return completed(nodes, bad)
@@ -134,6 +140,15 @@ class DumpedHealth:
         if graph not in self._keys:
             return any(self._hands_out(inner, {*seen, graph}) for inner in self._within(graph))
         return self.hands_out(graph, self.executions(graph) - 1)
+
+    def _is_fed(self, graph: str, seen: Set[str]) -> bool:
+        """Whether a graph, or one within it, is given a bad value."""
+        if graph in seen:
+            return False
+        given = {n.name for n in self.graphs.get(graph, ()) if n.op_type == "Placeholder"}
+        if any(k[1] in given and any(self.values[k]) for k in self._keys.get(graph, ())):
+            return True
+        return any(self._is_fed(inner, {*seen, graph}) for inner in self._within(graph))
 
     def hands_out(self, graph: str, execution: int) -> bool:
         """Whether a graph hands out a bad value in one of its executions."""
@@ -169,6 +184,12 @@ def slot_of(text: str) -> Slot:
 def _at(values: List[int], execution: int) -> int:
     """Bits of one execution; of a tensor made less often (outside of the loop) the last."""
     return values[min(execution, len(values) - 1)]
+
+
+def _unread(nodes: List[Node], bits: Dict[Slot, int]) -> FrozenSet[str]:
+    """Ops whose bad value no other op of the graph reads."""
+    read = {producer for node in nodes for producer, _ in node.inputs}
+    return frozenset(name for name, _ in bits if name not in read)
 
 
 def _ends(nodes: List[Node]) -> FrozenSet[str]:

@@ -58,7 +58,7 @@ def train(program: str, folder: Path) -> Path:
 def clean(path: Path) -> CheckpointStats:
     """Describe a clean checkpoint by its name."""
     kind = CheckpointFormat.TENSOR_BUNDLE
-    if path.name.endswith(".weights.h5"):
+    if path.suffix == ".h5":
         kind = CheckpointFormat.WEIGHTS_H5
     elif path.suffix == ".keras":
         kind = CheckpointFormat.KERAS_ARCHIVE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -86,11 +87,11 @@ def _other_batches(stepper: Stepper, failure: Failure) -> Iterator[Tuple[str, An
     """Batches beside the failing one that may be good, fetched one at a time."""
     if failure.healthy is not None:
         yield "the last healthy batch", failure.healthy[1]
-    for step in (failure.step + 1, failure.step + 2):
-        try:
+    for step in (failure.step + 1, failure.step - 1):
+        if step < 0:
+            continue
+        with contextlib.suppress(EndOfData):
             yield "the batch of step %d" % step, stepper.batch(step)
-        except EndOfData:
-            return
 
 
 def like(failed: Outcome) -> Callable[[Outcome], bool]:

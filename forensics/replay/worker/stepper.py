@@ -67,6 +67,8 @@ class Stepper:
 
     def __init__(self, case: Case, state: State) -> None:
         self.case, self.state = case, state
+        self.eager_device: Optional[str] = None
+        """Where steps are run op by op; None: where TensorFlow puts them."""
         self._cache: OrderedDict[int, Any] = OrderedDict()
         self._sizes: Dict[int, int] = {}
         self._elements: Optional[Iterator[Any]] = None
@@ -204,7 +206,7 @@ class Stepper:
         """Run a step op by op; a trace wants tensors, because numpy ops vanish from it."""
         import tensorflow as tf
 
-        with eagerly(tf):
+        with eagerly(tf), tf.device(self.eager_device):
             if self.case.step is not None:
                 return self._guarded(lambda: self.case.step(data))
             return self._guarded(lambda: self._model_step(data))

@@ -10,6 +10,7 @@ from .contradiction import rising
 from .entry import Case
 from .layers import flat
 from .localise import batch_rows
+from .row_origins import origins_of_groups
 from .row_search import RowSearch
 from .rows_found import RowsFound
 from .stepper import EndOfData, Outcome, Stepper
@@ -50,6 +51,7 @@ def guilty_rows(case: Case, stepper: Stepper, failure: Failure, deadline: float)
         traced = []
     search = RowSearch(stepper, failure.before, failure.batch, like(failure.outcome), end)
     found = search.run(traced, _other_batches(stepper, failure))
+    found.notes.extend(origins_of_groups(search, failure, found.culprits))
     if found.samples and _growing(failure.losses):
         found.notes.append(
             "the loss had grown to %.3g before this step already: these rows are only the first "

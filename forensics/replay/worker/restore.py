@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, ContextManager, Dict, List, Optional, Set
 
 from . import keras_api, model_h5
 from .entry import Case, brief
@@ -54,7 +54,8 @@ def build(case: Case, state: State, stepper: Stepper, batch: Any) -> Snapshot:
 def _refusal(model: Any, stepper: Stepper, batch: Any) -> Optional[str]:
     """Build a compiled model; None when it or its step takes the batch, else what does not fit."""
     try:
-        _build_compiled(model, batch)
+        with _strategy_of(model):
+            _build_compiled(model, batch)
     except Exception as error:
         outcome = stepper.eager(to_tensors(batch))
         if outcome.error is not None:
@@ -99,6 +100,12 @@ def _build_in_scope(model: Any, batch: Any) -> None:
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
         keras_api.build_optimizer(optimizer, model.trainable_variables)
+
+
+def _strategy_of(model: Any) -> ContextManager[Any]:
+    """Scope in which the model creates variables: a strategy refuses them anywhere else."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.scope() if strategy is not None else contextlib.nullcontext()
 
 
 def _unbuilt(case: Case) -> bool:

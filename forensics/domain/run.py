@@ -125,6 +125,8 @@ class CheckpointFormat(StrEnum):
     TENSOR_BUNDLE = "tensor_bundle"
     KERAS_ARCHIVE = "keras_archive"
     WEIGHTS_H5 = "weights_h5"
+    RECORDED_STATE = "recorded_state"
+    """Written by a `FlightRecorder`: exact, random seeds included."""
 
 
 @dataclass(frozen=True, slots=True)

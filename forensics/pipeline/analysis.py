@@ -27,6 +27,7 @@ from forensics.pipeline.other_failure import met_another, of_this_failure
 from forensics.pipeline.target import Target, find_target
 from forensics.pipeline.verdict import judge
 from forensics.replay.request import ReplayOptions
+from forensics.replay.source import consented_source, parse_source
 from forensics.sources.logdir import read
 
 Progress = Callable[[str], None]
@@ -49,9 +50,9 @@ def analyze(
     path : str or Path
         Log directory of one run, or an event file.
     replay : str, optional
-        ``FILE:function`` of the user's program; the function returns a ``ReplayCase``. With it
-        the failing step is run again in a child process, or one step is observed when nothing
-        failed.
+        ``FILE:function`` of the user's program (the function returns a ``ReplayCase``), a
+        recording, a ``.keras`` file or a SavedModel. With it the failing step is run again in a
+        child process, or one step is observed when nothing failed.
     device : str
         Where the replay runs: ``auto``, ``cpu`` or ``gpu``.
     step_offset : int
@@ -71,22 +72,23 @@ def analyze(
     Raises
     ------
     UsageError
-        When there is nothing to analyse, when there are several runs, when `replay` names no
-        existing file or no function, or when `step_offset` makes a step negative.
+        When there is nothing to analyse, when there are several runs, when `replay` names nothing
+        that can be replayed, or when `step_offset` makes a step negative.
+    ConsentNeeded
+        When a replay of what lies in the log directory is asked for without ``options.trust``.
     """
     tell = progress or _silent
     if replay is not None:
-        from forensics.replay.request import parse_entry
-
-        parse_entry(replay)
+        parse_source(replay, options.batch if options else None)
     tell("reading logs and checkpoints")
     run = on_batch_axis(read(path), step_offset)
     refuse_without_events(run)
-    if replay is None:
-        return analyze_run(run, tell)
     asked = options or ReplayOptions()
+    source = replay if replay is not None else consented_source(run, asked)
+    if source is None:
+        return analyze_run(run, tell)
     return analyze_run(
-        run, tell, lambda target: _replay(run, target, replay, device, replay_timeout, asked, tell)
+        run, tell, lambda target: _replay(run, target, source, device, replay_timeout, asked, tell)
     )
 
 

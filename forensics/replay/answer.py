@@ -34,8 +34,6 @@ from forensics.domain.run import TensorKind, TensorStats
 
 T = TypeVar("T")
 _TEXT, _MANY, _SCRIPT = 2000, 1000, 20_000
-SANDBOX = ("child process", "isolated interpreter", "private temporary folder", "deadline")
-"""Layers in force for every child."""
 
 
 def read_answer(raw: Mapping[str, Any]) -> ReplayResult:
@@ -82,7 +80,6 @@ def _result(raw: Mapping[str, Any]) -> ReplayResult:
         degradations=_all(raw.get("degradations"), _text),
         reproducer=_maybe(raw.get("reproducer"), _text),
         reproducer_script=_maybe(raw.get("reproducer_script"), _script),
-        sandbox=SANDBOX,
     )
 
 

@@ -7,38 +7,42 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from forensics.domain.replay import ReplayResult, ReplayStatus
-from forensics.replay.answer import SANDBOX, read_answer
+from forensics.replay import family
+from forensics.replay.answer import read_answer
+from forensics.replay.containment import Containment
+from forensics.replay.interpreter import refusal
+from forensics.replay.last_words import last_words
+from forensics.replay.memory_watch import MemoryWatch
 
 WORKER = Path(__file__).parent / "worker" / "__main__.py"
 MAX_ANSWER_BYTES = 8 << 20
 """More than this from the child is not an answer: observations hold at most 200 layers."""
 CHUNK_BYTES = 1 << 16
-STDERR_CHUNKS = 4
-"""What is kept of the child's stderr: the last chunks, however much it prints."""
+STDERR_BYTES = 1 << 17
+"""What is kept of the child's stderr: its end, however much it prints."""
+GRACE = 5.0
+"""Seconds that the launcher gets to end all descendants; it needs milliseconds."""
 
 
 class Child:
-    """The worker process with its deadline, output cap and private folder.
+    """The worker process with its deadline, memory and output limits and private folder.
 
     Parameters
     ----------
     message : dict
         What the worker is asked, as JSON.
-    device : str
-        ``auto``, ``cpu`` or ``gpu``.
-    timeout : float
-        Seconds of wall clock.
+    containment : Containment
+        What it may do.
     progress : callable
         Takes one line at a time.
     """
@@ -46,63 +50,82 @@ class Child:
     def __init__(
         self,
         message: dict[str, Any],
-        device: str,
-        timeout: float,
+        containment: Containment,
         progress: Callable[[str], None],
     ) -> None:
-        self._message, self._device, self._timeout = message, device, timeout
+        self._message, self._containment = message, containment
         self._progress = progress
         self._last: dict[str, Any] | None = None
         self._done = False
         self._overflow = False
-        self._stderr: deque[bytes] = deque(maxlen=STDERR_CHUNKS)
+        self._stderr = b""
+        self._layers: dict[str, list[str]] | None = None
+        self._listened = False
+        self._memory: MemoryWatch | None = None
 
-    def run(self) -> ReplayResult:
-        """Start it, feed it, follow it; whatever it does, the outcome is a result."""
-        deadline = time.monotonic() + self._timeout
+    def run(self, take: Callable[[ReplayResult, Path], ReplayResult] | None = None) -> ReplayResult:
+        """Start it, feed it, follow it; whatever it does, the outcome is a result.
+
+        Parameters
+        ----------
+        take : callable, optional
+            Completes the result from the child's private folder, before that is removed.
+        """
+        python = self._containment.python
+        why = refusal(python) if python is not None else None
+        if why is not None:
+            return ReplayResult(status=ReplayStatus.NOT_RUN, reason=why)
+        deadline = time.monotonic() + self._containment.timeout
         with tempfile.TemporaryDirectory(
             prefix="forensics-replay-", ignore_cleanup_errors=True
         ) as folder:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-B", str(WORKER)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                env=_environment(folder, self._device),
-                start_new_session=os.name == "posix",
-            )
+            # the one place where every containment lets it write
+            private = os.path.realpath(folder)
+            self._message["artefacts"] = private
+            process = self._containment.start(WORKER, private)
             with self._listening(process) as lines:
-                self._feed(process)
                 in_time = self._follow(process, lines, deadline)
-        return self._result(process.returncode, not in_time, self._tail())
+            result = self._result(process.returncode, not in_time)
+            result = take(result, Path(private)) if take is not None else result
+        return replace(result, sandbox=self._containment.layers(self._layers))
 
     @contextmanager
     def _listening(self, process: subprocess.Popen[bytes]) -> Iterator[queue.Queue[bytes | None]]:
-        """Read both pipes in threads; in the end nothing of the child is left."""
+        """Serve the three pipes in threads; in the end nothing of the child is left."""
         lines: queue.Queue[bytes | None] = queue.Queue()
         threads = [
+            threading.Thread(target=self._feed, args=(process,), daemon=True),
             threading.Thread(target=self._read_lines, args=(process, lines), daemon=True),
             threading.Thread(target=self._read_errors, args=(process,), daemon=True),
         ]
+        limit = self._containment.memory_limit
+        if limit is not None:
+            self._memory = MemoryWatch(process.pid, limit, lambda: _end(process))
         try:
             for thread in threads:
                 thread.start()
+            if self._memory is not None:
+                self._memory.start()
             yield lines
         finally:
-            _kill(process)
-            process.wait()
+            if self._memory is not None:
+                self._memory.stop()
+            _end(process)
             for thread in threads:
                 thread.join(2)
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(OSError):
+                        pipe.close()
 
     def _feed(self, process: subprocess.Popen[bytes]) -> None:
+        """Hand over the request: in a thread, for a child may never read it."""
         assert process.stdin is not None
-        with suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(self._message).encode())
-        with suppress(BrokenPipeError):
+        with suppress(OSError, ValueError):
+            left = memoryview(json.dumps(self._message).encode())
+            while left:
+                left = left[process.stdin.write(left) or 0 :]
+        with suppress(OSError, ValueError):
             process.stdin.close()
 
     def _follow(
@@ -148,48 +171,54 @@ class Child:
                 lines.put(line)
         lines.put(None)
         if self._overflow:
-            _kill(process)
+            _end(process)
 
     def _read_errors(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
-        self._stderr.extend(_chunks(process.stderr))
-
-    def _tail(self) -> str:
-        """Last line that the child wrote to stderr."""
-        text = b"".join(self._stderr.copy()).decode("utf-8", "replace")
-        lines = text.strip().splitlines()
-        return lines[-1][:300] if lines else ""
+        for chunk in _chunks(process.stderr):
+            self._stderr = (self._stderr + chunk)[-STDERR_BYTES:]
 
     def _take(self, line: bytes) -> None:
+        first, self._listened = not self._listened, True
         try:
             message = json.loads(line)
         except (ValueError, RecursionError):
             return
         if not isinstance(message, dict):
             return
+        if first and os.name == "posix" and "layers" in message:
+            # written before any foreign code was loaded, which could forge only later lines
+            self._layers = {key: list(message[key]) for key in ("layers", "missing")}
         if isinstance(message.get("progress"), str):
             self._progress(message["progress"][:200])
         for key in ("partial", "answer"):
             if isinstance(message.get(key), dict):
                 self._last, self._done = message[key], key == "answer"
 
-    def _result(self, code: int, timed_out: bool, tail: str) -> ReplayResult:
+    def _result(self, code: int, timed_out: bool) -> ReplayResult:
         if self._done and self._last is not None:
             return read_answer(self._last)
-        if timed_out:
-            why = f"the replay was stopped after {self._timeout:g} s"
-        elif self._overflow:
-            why = "the replay sent more than it may"
-        else:
-            why = f"the replay's process ended without an answer ({_ending(code)})"
-            why += f": {tail}" if tail else ""
+        why = self._why(code, timed_out)
         if self._last is not None and self._last.get("status") == "reproduced":
             kept = read_answer(
                 {**self._last, "reason": f"{why}; what was found until then is kept"}
             )
             if kept.status is ReplayStatus.REPRODUCED:
                 return kept
-        return ReplayResult(status=ReplayStatus.CRASHED, reason=why, sandbox=SANDBOX)
+        return ReplayResult(status=ReplayStatus.CRASHED, reason=why)
+
+    def _why(self, code: int, timed_out: bool) -> str:
+        """Say how the child ended and what it said last."""
+        if self._memory is not None and self._memory.exceeded:
+            why = f"the replay ran out of memory: {self._memory.describe()}"
+        elif timed_out:
+            why = f"the replay was stopped after {self._containment.timeout:g} s"
+        elif self._overflow:
+            return "the replay sent more than it may"
+        else:
+            why = f"the replay's process ended without an answer ({_ending(code)})"
+        said = last_words(self._stderr.decode("utf-8", "replace"))
+        return f"{why}: {said}" if said else why
 
 
 def _chunks(pipe: IO[bytes]) -> Iterator[bytes]:
@@ -199,21 +228,22 @@ def _chunks(pipe: IO[bytes]) -> Iterator[bytes]:
             yield chunk
 
 
-def _environment(folder: str, device: str) -> dict[str, str]:
-    env = dict(os.environ)
-    env.update(TMPDIR=folder, TF_CPP_MIN_LOG_LEVEL=env.get("TF_CPP_MIN_LOG_LEVEL", "2"))
-    if device == "cpu":
-        env["CUDA_VISIBLE_DEVICES"] = "-1"
-    return env
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End the child with everything it started, and what it left behind when it has ended."""
+    if os.name != "posix":
+        process.kill()
+        process.wait()
+        return
+    with suppress(subprocess.TimeoutExpired):
+        if process.poll() is None:
+            process.terminate()
+        process.wait(GRACE)
+        return
+    # the launcher itself does not answer: end what can be found
+    family.end_descendants(process.pid)
     with suppress(ProcessLookupError, PermissionError):
-        if os.name == "posix":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _ending(code: int) -> str:

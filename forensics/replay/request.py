@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forensics.domain.run import Run
-from forensics.errors import UsageError
 
 SYMPTOMS = ("non_finite", "diverged", "none")
 
@@ -29,6 +28,8 @@ class ReplayOptions:
         Folder that takes the reproducer; None: only its text is in the report.
     with_data : bool
         Let the reproducer hold the real operands where synthetic ones would do.
+    memory : int or None
+        Bytes that the replay may hold; None: 80 % of the machine's memory.
     """
 
     batch: Path | None = None
@@ -37,6 +38,7 @@ class ReplayOptions:
     python: Path | None = None
     reproducer: Path | None = None
     with_data: bool = False
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class ReplayRequest:
     run : Run
         The run as read; its clean checkpoints are what the replay may start from.
     entry : str
-        ``FILE:function`` of the user's program; the function returns a ``ReplayCase``.
+        What ``--replay`` names: ``FILE:function`` of the user's program (the function returns a
+        ``ReplayCase``), a recording, a ``.keras`` file or a SavedModel.
     device : str
         ``auto``, ``cpu`` or ``gpu``.
     timeout : float
@@ -81,22 +84,3 @@ class ReplayRequest:
     step_offset: int = 0
     suspicions: tuple[str, ...] = ()
     options: ReplayOptions = ReplayOptions()
-
-
-def parse_entry(entry: str) -> tuple[Path, str]:
-    """Split ``FILE:function``.
-
-    Raises
-    ------
-    UsageError
-        When there is no function in it or the file does not exist.
-    """
-    file, colon, function = entry.rpartition(":")
-    if not colon or not file or not function.isidentifier():
-        raise UsageError(
-            f"--replay {entry!r}: write FILE:function, for example train.py:replay_case"
-        )
-    path = Path(file)
-    if not path.is_file():
-        raise UsageError(f"--replay {entry!r}: there is no file {file}")
-    return path.resolve(), function

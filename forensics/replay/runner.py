@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import ReplayResult
-from forensics.domain.run import CheckpointStats, CheckpointStatus
+from forensics.domain.run import CheckpointFormat, CheckpointStats, CheckpointStatus
+from forensics.replay.artefacts import with_reproducer
 from forensics.replay.child import Child
-from forensics.replay.request import ReplayRequest, parse_entry
+from forensics.replay.containment import Containment, is_foreign
+from forensics.replay.request import ReplayRequest
+from forensics.replay.source import Source, SourceKind, parse_source, recording_of
+from forensics.sources.checkpoints import read_recorded_states
+from forensics.sources.recording import batches_in
 
 LEAD = 8
 """Steps before the failure from which remedies are tried (they come too late at the failing step:
@@ -38,11 +44,21 @@ def run_replay(request: ReplayRequest, progress: Callable[[str], None]) -> Repla
     Raises
     ------
     UsageError
-        When `request.entry` names no existing file or no function.
+        When `request.entry` names nothing that can be replayed.
     """
-    file, function = parse_entry(request.entry)
-    message = _message(request, file, function)
-    return Child(message, request.device, request.timeout, progress).run()
+    source = parse_source(request.entry, request.options.batch)
+    options = request.options
+    containment = Containment(
+        device=request.device,
+        timeout=request.timeout,
+        foreign=is_foreign(source.kind),
+        python=options.python,
+        memory=options.memory,
+    )
+    message = _message(_with_recording(request, source), source)
+    return Child(message, containment, progress).run(
+        lambda result, folder: with_reproducer(result, folder, options.reproducer)
+    )
 
 
 def start_points(request: ReplayRequest) -> list[CheckpointStats]:
@@ -68,7 +84,12 @@ def start_points(request: ReplayRequest) -> list[CheckpointStats]:
     ]
     if poisoned:
         found = [c for c in found if (c.step or 0) < min(poisoned)]
-    return sorted(found, key=lambda c: (-(c.step or 0), c.path))
+    return sorted(found, key=lambda c: (not _exact(c), -(c.step or 0), c.path))
+
+
+def _exact(checkpoint: CheckpointStats) -> bool:
+    """Whether it holds all that a step depends on, random seeds included: to be tried first."""
+    return checkpoint.format is CheckpointFormat.RECORDED_STATE
 
 
 def _last_step(request: ReplayRequest) -> int:
@@ -77,18 +98,23 @@ def _last_step(request: ReplayRequest) -> int:
     return max(known) + request.step_offset if known else 0
 
 
-def _message(request: ReplayRequest, file: Path, function: str) -> dict[str, Any]:
+def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
     root = Path(request.run.root)
     starts = start_points(request)
-    clean_state = (starts[0].step or 0) + request.step_offset if starts else None
+    clean_state = max((c.step or 0 for c in starts), default=None)
+    if clean_state is not None:
+        clean_state += request.step_offset
     if request.symptom == "diverged" and request.interval is not None:
         # a state from before the divergence began, not merely before it was beyond doubt
         calm = [c for c in starts if (c.step or 0) <= max(0, request.interval[0])]
         starts = calm or starts
     wanted = request.symptom != "none"
     return {
-        "file": str(file),
-        "function": function,
+        "source": source.kind.value,
+        "file": str(source.path),
+        "function": source.function,
+        **_recording(request, source),
+        "batch": None if request.options.batch is None else str(request.options.batch.resolve()),
         "checkpoints": [
             {
                 "path": str(root / c.path),
@@ -99,6 +125,9 @@ def _message(request: ReplayRequest, file: Path, function: str) -> dict[str, Any
             for c in _offered(starts)
         ],
         "last_step": _last_step(request),
+        "failing_step": (
+            None if request.failing_step is None else request.failing_step + request.step_offset
+        ),
         "clean_step": _clean_step(request),
         "clean_state": clean_state,
         "finite_losses": finite_losses(request) if wanted else [],
@@ -113,6 +142,46 @@ def _message(request: ReplayRequest, file: Path, function: str) -> dict[str, Any
         # the child stops by itself and still answers; the parent's limit is for a child that hangs
         "seconds": max(5.0, request.timeout * 0.85 - 5.0),
     }
+
+
+def _with_recording(request: ReplayRequest, source: Source) -> ReplayRequest:
+    """Return the request with the recording that is named in place of the run's own."""
+    run, folder = request.run, source.path
+    if source.kind is not SourceKind.RECORDING or folder == recording_of(run):
+        return request
+    states, batches = read_recorded_states(folder).checkpoints, batches_in(folder)
+    changed = replace(run, root=str(folder), checkpoints=states, recordings=batches)
+    return replace(request, run=changed)
+
+
+def _recording(request: ReplayRequest, source: Source) -> dict[str, Any]:
+    """Return the folder of the recording and its batches by step; a named batch replaces them."""
+    run = request.run
+    folder = source.path if source.kind is SourceKind.RECORDING else recording_of(run)
+    ours = source.kind in (SourceKind.RECORDING, SourceKind.ENTRY_POINT)
+    if folder is None or not ours or request.options.batch is not None:
+        return {"recording": None, "recorded": []}
+    paths = ((b.step + request.step_offset, (Path(run.root) / b.path)) for b in run.recordings)
+    recorded = [(step, str(p)) for step, p in paths if p.parent.resolve() == folder]
+    return {
+        "recording": str(folder),
+        "recorded": recorded,
+        "recorded_losses": _recorded_losses(request, folder, [step for step, _ in recorded]),
+    }
+
+
+def _recorded_losses(
+    request: ReplayRequest, folder: Path, steps: list[int]
+) -> list[tuple[int, float]]:
+    """Losses that the recorder logged for the steps whose batches are there."""
+    wanted = set(steps)
+    return [
+        (step + request.step_offset, value)
+        for series in request.run.of(Quantity.TRAIN_LOSS, StepAxis.BATCH)
+        if (Path(request.run.root) / series.writer).resolve() == folder
+        for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True)
+        if math.isfinite(value) and step + request.step_offset in wanted
+    ]
 
 
 def _offered(starts: list[CheckpointStats]) -> list[CheckpointStats]:

@@ -20,7 +20,15 @@ from forensics.report.markdown import markdown_of
 from forensics.report.page import LAYER_COLUMNS, build_page
 from forensics.report.sanitize import sanitize_block
 from forensics.report.templates import template_folder
-from forensics.report.verdict import bad_rows, grade_words, missing, replay_text, source_place
+from forensics.report.verdict import (
+    bad_rows,
+    grade_words,
+    missing,
+    replay_text,
+    rows_text,
+    scan_text,
+    source_place,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -71,6 +79,8 @@ def environment() -> Environment:
         "source_place": source_place,
         "missing": missing,
         "replay_text": replay_text,
+        "rows_text": rows_text,
+        "scan_text": scan_text,
     }
     made.filters |= {
         "num": numbers.number,

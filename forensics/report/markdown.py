@@ -8,14 +8,15 @@ from typing import Any
 
 from forensics.domain.report import Report
 from forensics.report.contract import read_document
-from forensics.report.numbers import count_of, number, rows, step
+from forensics.report.numbers import count_of, number, step
 from forensics.report.operations import explain
 from forensics.report.sanitize import sanitize, sanitize_block
 from forensics.report.verdict import (
     VerdictView,
-    bad_rows,
+    blame_words,
     missing,
     origin_title,
+    rows_text,
     source_place,
     view_verdict,
 )
@@ -131,9 +132,11 @@ def _origin(replay: Section) -> Iterator[str]:
     place = source_place(origin)
     if place:
         yield f"- **Source line:** {code(place)} {code(origin['source']['code'].strip())}"
-    guilty = bad_rows(replay)
-    if guilty:
-        yield f"- **Rows of the batch:** {rows(guilty)} ({count_of(len(guilty), 'row')})"
+    if rows_text(replay):
+        yield f"- **Rows of the batch:** {prose(rows_text(replay))}"
+    blame = replay["whose_bug"]
+    if blame:
+        yield f"- **Whose bug:** {prose(blame_words(blame))}"
 
 
 def _fix(document: Section) -> Iterator[str]:

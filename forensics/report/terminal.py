@@ -8,14 +8,16 @@ from typing import Any
 
 from forensics.domain.report import Report
 from forensics.report.contract import read_document
-from forensics.report.numbers import count_of, number, rows, step
+from forensics.report.numbers import number, step
 from forensics.report.operations import explain
 from forensics.report.sanitize import sanitize, sanitize_block
 from forensics.report.verdict import (
-    bad_rows,
+    blame_words,
     missing,
     origin_title,
     replay_text,
+    rows_text,
+    scan_text,
     source_place,
     view_verdict,
 )
@@ -109,6 +111,8 @@ def _origin(document: Section, paper: _Paper) -> Iterator[str]:
     if origin is None:
         yield paper.heading("Replay")
         yield from paper.field("result", replay_text(replay))
+        if replay["scan"]:
+            yield from paper.field("scan", scan_text(replay["scan"]))
         return
     yield paper.heading(f"First bad op (replay of step {step(replay['step'])})")
     yield from paper.field("op", origin_title(origin), _BOLD)
@@ -117,9 +121,13 @@ def _origin(document: Section, paper: _Paper) -> Iterator[str]:
     if origin["source"]:
         yield from paper.field("source line", source_place(origin) or "")
         yield from paper.code(origin["source"]["code"].strip())
-    guilty = bad_rows(replay)
-    if guilty:
-        yield from paper.field("batch rows", f"{rows(guilty)} ({count_of(len(guilty), 'row')})")
+    if rows_text(replay):
+        yield from paper.field("batch rows", rows_text(replay))
+    blame = replay["whose_bug"]
+    if blame:
+        yield from paper.field("whose bug", f"{blame_words(blame)}")
+    if replay["reproducer"]:
+        yield from paper.field("reproduce", f"python {replay['reproducer']}")
 
 
 def _fix(document: Section, paper: _Paper) -> Iterator[str]:

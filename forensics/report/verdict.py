@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forensics.report.numbers import confidence, count_of, interval, step
+from forensics.report.numbers import confidence, count_of, interval, rows, step
 from forensics.report.words import (
+    BLAME,
     CAUSE,
     GRADE,
     PHASE,
@@ -213,9 +214,47 @@ def source_place(origin: Section) -> str | None:
 
 
 def bad_rows(replay: Section) -> list[int]:
-    """Return the guilty rows of the batch: the smallest failing set, else the traced ones."""
-    rows: list[int] = replay["minimal_batch"] or replay["samples"]
-    return rows
+    """Return all guilty rows of the batch, else those of the smallest batch that fails."""
+    guilty: list[int] = replay["samples"] or replay["minimal_batch"] or []
+    return guilty
+
+
+def rows_text(replay: Section) -> str:
+    """Return which rows are guilty, and whether each alone or only together."""
+    guilty, groups = bad_rows(replay), replay["culprits"] or []
+    smallest = replay["minimal_batch"] or []
+    said = []
+    if guilty:
+        noun = "Row" if len(guilty) == 1 else "Rows"
+        said.append(f"{noun} {rows(guilty)} of the batch of step {step(replay['step'])}.")
+    if len(groups) > 1:
+        said.append(f"{len(groups)} independent culprits: each of them alone makes the step fail.")
+    elif smallest and len(smallest) == len(guilty):
+        alone = "It alone makes" if len(smallest) == 1 else "They make"
+        said.append(f"{alone} the step fail.")
+    elif smallest:
+        said.append(f"A batch of {count_of(len(smallest), 'row')} of it still fails.")
+    if replay["collective"]:
+        said.append("The failure is collective: no smaller set of rows fails alone.")
+    return " ".join(said)
+
+
+def blame_words(blame: Section) -> str:
+    """Return whose bug it is and why."""
+    word = BLAME.get(blame["verdict"], plain(blame["verdict"]))
+    return f"{word} {sentence(blame['reason'])}"
+
+
+def scan_text(scan: Section) -> str:
+    """Return what a scan went over and what it found."""
+    bad = sum(b["non_finite"] for b in scan["ranked"])
+    start = scan["started_from"] or "the state that the program builds"
+    text = f"{count_of(scan['batches'], 'batch', 'batches')} from {start}, without updates"
+    text += "" if scan["complete"] else "; the time ended before the data"
+    text += f". {bad} of the worst are not finite." if bad else ". Every one of them is finite."
+    if scan["reruns"]:
+        text += f" Shuffled and with updates, {scan['reproduced']} of {scan['reruns']} passes fail."
+    return text
 
 
 def first_line(text: str) -> str:

@@ -51,6 +51,29 @@ DETERMINISM = {
     "none": "not established",
 }
 
+SOURCE = {
+    "entry_point": "your program",
+    "recording": "the FlightRecorder's recording",
+    "keras_file": "a saved Keras model",
+    "saved_model": "a SavedModel",
+    "debug_dump": "a dump of the TensorFlow debugger",
+}
+
+INSTRUMENT = {
+    "own_trace": "a trace of every op, run one by one",
+    "debug_dump": "the TensorFlow debugger (tfdbg2), in graph mode",
+    "inlined_graph": "running the inlined graph with every tensor as an output",
+    "check_numerics": "enable_check_numerics",
+    "error_message": "the error that was raised",
+}
+
+BLAME = {
+    "user": "The program's.",
+    "framework_defect": "Probably the framework's.",
+    "hardware_suspected": "The hardware is suspected.",
+    "undecided": "Undecided.",
+}
+
 CHECKPOINT_SIGN = {"clean": "●", "poisoned": "✖", "damaged": "▲"}
 CHECKPOINT = {
     "clean": "clean: every value is finite",

@@ -23,6 +23,7 @@ from forensics.sources.bundle import read_bundle
 from forensics.sources.bundle_table import FOOTER_BYTES, is_table
 from forensics.sources.checkpoint_contents import Contents
 from forensics.sources.checkpoint_steps import step_of
+from forensics.sources.recording import STATE, is_state
 
 _DATA_SHARD = re.compile(r"(.+)\.data-\d{5}-of-\d{5}$")
 _H5_SUFFIXES = (".h5", ".hdf5")
@@ -59,13 +60,24 @@ def read_checkpoints(root: Path) -> CheckpointScan:
     Returns
     -------
     CheckpointScan
-        Of tensor bundles, ``.weights.h5``, ``.keras`` and ``.h5`` models. Bad input never raises:
-        it becomes a damaged checkpoint, a warning and the state of an input.
+        Of tensor bundles, ``.weights.h5``, ``.keras`` and ``.h5`` models, and recorded states. Bad
+        input never raises: it becomes a damaged checkpoint, a warning and the state of an input.
     """
     warnings: list[ReadWarning] = []
     found: list[_Found] = []
     for folder, names in _folders(root, warnings):
         found.extend(_read_folder(root, folder, sorted(names)))
+    return _scan(found, warnings)
+
+
+def read_recorded_states(folder: Path) -> CheckpointScan:
+    """Read the states of a recording that lies anywhere; paths are relative to its folder."""
+    names = sorted(file.name for file in folder.iterdir() if STATE.fullmatch(file.name))
+    found = [_single(folder / name, name, CheckpointFormat.RECORDED_STATE) for name in names]
+    return _scan(found, [])
+
+
+def _scan(found: list[_Found], warnings: list[ReadWarning]) -> CheckpointScan:
     checkpoints: list[CheckpointStats] = []
     inputs: list[InputFile] = []
     for item in found:
@@ -121,6 +133,8 @@ def _read_folder(root: Path, folder: Path, names: list[str]) -> Iterator[_Found]
                 yield _bundle(path, relative.removesuffix(".index"))
         elif name.lower().endswith(".keras"):
             yield _single(path, relative, CheckpointFormat.KERAS_ARCHIVE)
+        elif is_state(relative):
+            yield _single(path, relative, CheckpointFormat.RECORDED_STATE)
         elif name.lower().endswith(_H5_SUFFIXES):
             yield _single(path, relative, CheckpointFormat.WEIGHTS_H5)
     for prefix in sorted(sharded - indexed):
@@ -152,6 +166,7 @@ def _bundle(path: Path, prefix: str) -> _Found:
 def _single(path: Path, name: str, kind: CheckpointFormat) -> _Found:
     """Read a checkpoint that is one file."""
     from forensics.sources.keras_archive import read_archive
+    from forensics.sources.recorded_state import read_state
 
     found = _Found(name, kind, Contents())
     try:
@@ -159,6 +174,8 @@ def _single(path: Path, name: str, kind: CheckpointFormat) -> _Found:
             try:
                 if kind is CheckpointFormat.KERAS_ARCHIVE:
                     read_archive(blob, found.contents)
+                elif kind is CheckpointFormat.RECORDED_STATE:
+                    read_state(blob, found.contents)
                 else:
                     found.readable = _read_weights(blob, found.contents)
             except Damaged as error:

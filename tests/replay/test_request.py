@@ -23,8 +23,9 @@ from forensics.domain.run import (
 )
 from forensics.errors import UsageError
 from forensics.replay import child, runner
-from forensics.replay.request import ReplayRequest, parse_entry
+from forensics.replay.request import ReplayRequest
 from forensics.replay.runner import start_points
+from forensics.replay.source import parse_entry
 
 CLEAN, POISONED, DAMAGED = (
     CheckpointStatus.CLEAN,

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from forensics.replay.worker import arrays, entry, frames, numerics
+from forensics.replay.worker import arrays, entry, fallback_origin, frames, numerics
 from forensics.replay.worker.channel import strict
 from forensics.replay.worker.layers import layer_of_scope
 from forensics.replay.worker.stepper import EndOfData, Outcome, Stepper, loss_of
@@ -256,7 +256,8 @@ def test_the_message_of_the_numerics_check_is_parsed() -> None:
     assert (found["op_type"], found["op_name"]) == ("Log", "net_1/dense/Log")
     assert numerics.parse("out of memory") is None
     case = entry.Case({"step": print, "batch": str})
-    assert numerics.origin_from(case, found)["phase"] == "forward"
+    origin = fallback_origin.origin_of_graph_op(case, found["op_type"], found["op_name"])
+    assert origin["phase"] == "forward"
 
 
 def test_the_users_line_is_outside_of_libraries() -> None:

@@ -23,15 +23,20 @@ from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import (
     Attempt,
     BenignOp,
+    Blame,
     CheckNumerics,
     LayerObservation,
     Origin,
     Phase,
+    Reference,
     ReplayResult,
     ReplayStatus,
+    ScannedBatch,
+    ScanResult,
     SourceLine,
     Trial,
     TrialStatus,
+    WhoseBug,
 )
 from forensics.domain.report import SCHEMA_VERSION, Report, encode
 from forensics.domain.run import InputFile, InputState, ReadWarning, TensorKind, TensorStats
@@ -538,8 +543,30 @@ def _replay() -> ReplayResult:
             "Log", "my_loss/Log", "Detected Infinity or NaN in output 0 of graph op Log"
         ),
         samples=(3, 4, 5, 17),
-        minimal_batch=(3,),
+        minimal_batch=(17,),
         collective=False,
+        culprits=((3, 4, 5), (17,)),
+        row_notes=("BatchNorm in layer bn couples the rows of this batch",),
+        whose_bug=WhoseBug(
+            Blame.USER,
+            "the logarithm of 0 is not finite in float64 either",
+            (
+                Reference("NumPy float64", False, "-Inf in 1 of 32"),
+                Reference("XLA", None, "not run: no time left"),
+            ),
+        ),
+        scan=ScanResult(
+            "ckpt/ckpt-100",
+            180,
+            False,
+            (ScannedBatch(108, math.nan, math.nan, True, (3,)), ScannedBatch(7, 2.5, 31.0, False)),
+            5,
+            2,
+        ),
+        source="entry_point",
+        instrument="own_trace",
+        degradations=("the layers after pool_2 were not traced: 9.1 GB of 4 GB",),
+        reproducer_script="import tensorflow as tf\n\nprint(tf.math.log(0.0))  # <b>\n",
         trials=(
             _trial("clip_global_norm", "clipnorm=1.0", TrialStatus.DELAYED, 31),
             _trial("lower_learning_rate", "lr / 10", TrialStatus.STILL_FAILS, 9),

@@ -126,7 +126,7 @@ def test_the_page_answers_what_people_ask() -> None:
     text = Outline(render_html(nan_report())).text
     for words in (
         "the smallest value that went in is 0 (3 of 320 are 0)",
-        "Row 3 of the batch of step 108: this row alone makes the step fail",
+        "Rows 3–5, 17 of the batch of step 108. 2 independent culprits",
         "SqrtGrad (gradient of Sqrt) in layer norm, in the backward pass",
         "Detected Infinity or NaN in output 0 of graph op Log",
         "1 op with NaN or Inf that did no harm",

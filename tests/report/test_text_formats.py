@@ -140,7 +140,7 @@ def test_terminal_says_what_matters() -> None:
         "resume from ckpt/ckpt-100. Saved at step 100, 8 steps before the failure; clean.",
         "First bad op (replay of step 108) op Log in the loss",
         "source line train.py:42 log_p = tf.math.log(p)",
-        "batch rows 3 (1 row)",
+        "batch rows Rows 3–5, 17 of the batch of step 108. 2 independent culprits",
         "Fix, verified by replay what safe log",
         "error NUM001",
         "Could not check (2)",

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, FrozenSet, Mapping, Optional, Sequence
 
 _NODE_PREFIX = re.compile(r"^\{\{[^}]*\}\}\s*")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -52,6 +52,14 @@ class Case:
         self.step: Any = get("step")
         self.batch: Any = get("batch")
         self.dataset: Any = get("dataset")
+        self.owner: Any = None
+        """What must live as long as the case: variables of a loaded model die with it."""
+        self.opaque = False
+        """Whether the step is a compiled function without its program: never run op by op."""
+        self.layer_names: FrozenSet[str] = frozenset()
+        """Layers of a model without its program, as scopes of graph ops name them."""
+        self.recording: Any = None
+        """What a FlightRecorder kept of the run, where there is that: its batches come first."""
         restore = get("restore")
         if self.step is not None and not callable(self.step):
             raise CaseError("step= of the case is no function")
@@ -125,6 +133,9 @@ def brief(error: BaseException) -> str:
         # the stack of the op comes first, then what is wrong, then the node
         node = next((i for i, line in enumerate(lines) if line.startswith("[[{{node")), 0)
         said = lines[node - 1] if node > 0 else lines[-1]
+    elif said.startswith("in user code:"):
+        # autograph: the converted stack comes first, then the error itself
+        said = lines[-1]
     elif said.endswith(":") and len(lines) > 1:
         said += " " + lines[1]
     said = _NODE_PREFIX.sub("", said)

@@ -9,6 +9,8 @@ import sysconfig
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
+from . import keras_api, layer_calls, probes
+
 _HERE = Path(__file__).resolve().parent
 _FORENSICS = _HERE.parents[1]
 _LIBRARY = tuple(
@@ -49,12 +51,7 @@ def phase_of(code: Any) -> str:
         file, name = code.co_filename.replace("\\", "/"), code.co_name
         known = FORWARD
         if "/keras/" in file or "/tf_keras/" in file:
-            if "/optimizers/" in file and "schedule" not in file:
-                known = OPTIMIZER
-            elif "/metrics/" in file or name in ("compute_metrics", "_compute_metrics"):
-                known = METRIC
-            elif "/losses/" in file or name in ("compute_loss", "_compute_loss"):
-                known = LOSS
+            known = _phase_in_keras(file, name)
         elif file.endswith("tensorflow/python/eager/backprop.py") and name in (
             "_gradient_function",
             "gradient",
@@ -64,6 +61,28 @@ def phase_of(code: Any) -> str:
             known = BACKWARD
         _phase_of_code[code] = known
     return known
+
+
+_MINIMISING = ("minimize", "compute_gradients", "_compute_gradients", "_get_gradients")
+"""Methods of Keras 2 optimizers that run the forward and the backward pass."""
+_LOSS_FILES = ("/losses.py", "/losses_utils.py", "/compile_utils.py")
+
+
+def _phase_in_keras(file: str, name: str) -> str:
+    if "/optimizers/" in file and "schedule" not in file:
+        return FORWARD if name in _MINIMISING else OPTIMIZER
+    if file.endswith("/mixed_precision/loss_scale_optimizer.py"):
+        if "scaled_loss" in name:
+            return LOSS
+        return OPTIMIZER if "unscaled" in name or "apply" in name else FORWARD
+    if "/metrics/" in file or name in ("compute_metrics", "_compute_metrics"):
+        return METRIC
+    # of compile_utils only the container of losses is called; that of metrics is updated
+    if "/losses/" in file or name in ("compute_loss", "_compute_loss"):
+        return LOSS
+    if file.endswith(_LOSS_FILES) and (name == "__call__" or "compile_utils" not in file):
+        return LOSS
+    return FORWARD
 
 
 def phase_here(skip: int = 2) -> str:
@@ -129,22 +148,17 @@ def updated_variable(skip: int = 2) -> Optional[str]:
 
 def layer_path() -> str:
     """Names of the Keras layers (or optimizer) that are being called, outermost first."""
-    global _current_path
+    global _current_path, _old_keras
     if _current_path is None:
-        try:
-            from keras.src.backend.common.name_scope import current_path
-
-            _current_path = current_path
-        except ImportError:
-            _current_path = _no_path
-    return _current_path()  # type: ignore[no-any-return]
-
-
-def _no_path() -> str:
-    return ""
+        _current_path = probes.part(probes.LAYER_PATH) or (lambda: "")
+        _old_keras = keras_api.old_is_loaded()
+    path: str = _current_path()
+    # a layer of Keras 2 may be called beside those of Keras 3
+    return path or (layer_calls.path_here(2) if _old_keras else "")
 
 
 _current_path: Any = None
+_old_keras = False
 
 
 def layer_of_variable(path: str) -> str:

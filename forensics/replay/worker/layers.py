@@ -19,7 +19,8 @@ def keras_layers(case: Case) -> Dict[str, Dict[str, Any]]:
 
 def _models(case: Case) -> List[Any]:
     candidates = [case.model, *case.restore.values()]
-    return [m for i, m in enumerate(candidates) if hasattr(m, "layers") and m not in candidates[:i]]
+    # by identity: variables answer `==` element by element
+    return list({id(m): m for m in candidates if hasattr(m, "layers")}.values())
 
 
 def flat(model: Any) -> List[Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator, Tuple
 
 import numpy as np
 
+from . import keras_api
+from .in_threads import heard_in_threads
+from .state import path_of
 from .trace import Trace, value_of
 
 
@@ -26,7 +29,7 @@ def listening(trace: Trace) -> Iterator[None]:
     tf.GradientTape.gradient = hooked
     op_callbacks.add_op_callback(trace)
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), heard_in_threads(trace):
             yield
     finally:
         op_callbacks.remove_op_callback(trace)
@@ -36,36 +39,54 @@ def listening(trace: Trace) -> Iterator[None]:
 
 def _hook_optimizers(trace: Trace) -> Any:
     """Keep the gradients that reach an optimizer (the innermost, after loss scaling is undone)."""
-    kinds = {
-        kind
+    places = {
+        (kind, keras_api.gradient_method(optimizer))
         for optimizer in trace.state.optimizers
         for kind in type(optimizer).__mro__
-        if "apply" in vars(kind) and "keras" in kind.__module__
+        if keras_api.gradient_method(optimizer) in vars(kind) and "keras" in kind.__module__
     }
-    originals = [(kind, vars(kind)["apply"]) for kind in kinds]
-
-    def wrap(original: Any) -> Any:
-        def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
-            grads = list(grads)
-            known = trainable_variables
-            if known is None:
-                known = getattr(self, "_trainable_variables", None)
-            known = list(known) if known is not None else []
-            for gradient, variable in zip(grads, known):
-                value = value_of(getattr(gradient, "values", gradient))
-                if value is not None:
-                    trace.gradients[getattr(variable, "path", None) or variable.name] = value
-            if trainable_variables is None:
-                return original(self, grads)
-            return original(self, grads, known)
-
-        return apply
-
-    for kind, original in originals:
-        setattr(kind, "apply", wrap(original))  # noqa: B010 - a method that mypy does not know
+    originals = [(kind, name, vars(kind)[name]) for kind, name in places]
+    wrappers = {"apply": _apply, "apply_gradients": _apply_gradients}
+    for kind, name, original in originals:
+        setattr(kind, name, wrappers[name](trace, original))
 
     def restore() -> None:
-        for kind, original in originals:
-            setattr(kind, "apply", original)  # noqa: B010
+        for kind, name, original in originals:
+            setattr(kind, name, original)
 
     return restore
+
+
+def _apply(trace: Trace, original: Any) -> Any:
+    """Wrap the method of Keras 3."""
+
+    def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
+        grads = list(grads)
+        known = trainable_variables
+        if known is None:
+            known = getattr(self, "_trainable_variables", None)
+        known = list(known) if known is not None else []
+        _keep(trace, zip(grads, known))
+        if trainable_variables is None:
+            return original(self, grads)
+        return original(self, grads, known)
+
+    return apply
+
+
+def _apply_gradients(trace: Trace, original: Any) -> Any:
+    """Wrap the method of Keras 2."""
+
+    def apply_gradients(self: Any, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        pairs = list(grads_and_vars)
+        _keep(trace, pairs)
+        return original(self, pairs, *args, **kwargs)
+
+    return apply_gradients
+
+
+def _keep(trace: Trace, pairs: Iterable[Tuple[Any, Any]]) -> None:
+    for gradient, variable in pairs:
+        value = value_of(getattr(gradient, "values", gradient))
+        if value is not None:
+            trace.gradients[path_of(variable)] = value

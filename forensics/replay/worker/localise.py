@@ -7,7 +7,7 @@ from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 import numpy as np
 
-from . import arrays, frames
+from . import arrays, frames, keras_api
 from .entry import brief
 from .layers import layer_of_scope
 from .listening import listening
@@ -301,8 +301,7 @@ def _where_raised(
     error: BaseException,
 ) -> Tuple[Optional[Dict[str, Any]], str, Optional[str]]:
     """User's line, phase and layers from the traceback of an error."""
-    from keras.layers import Layer
-
+    layer_types = keras_api.layer_types()
     line, phase, rank = None, frames.FORWARD, 0
     layers: List[str] = []
     step = error.__traceback__
@@ -313,8 +312,8 @@ def _where_raised(
             phase, rank = found, frames.RANK[found]
         if frames.is_user_file(code.co_filename):
             line = frames.described_line(code, step.tb_lineno)
-        if code.co_name == "__call__" and isinstance(owner, Layer):
-            layers.append(owner.name)
+        if code.co_name == "__call__" and isinstance(owner, layer_types):
+            layers.append(str(getattr(owner, "name", "")))
         step = step.tb_next
     # both the wrapper that cleans tracebacks and the method itself are called `__call__`
     names = [n for i, n in enumerate(layers) if i == 0 or layers[i - 1] != n]

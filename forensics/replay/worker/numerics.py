@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
-from .entry import Case
-from .layers import layer_of_scope
-from .state import Snapshot
-from .stepper import Stepper
+from .entry import brief
+from .fallback_origin import origin_of_graph_op
+from .modes import JIT, without_jit
+from .search import Failure
+from .stepper import Outcome, Stepper
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _FOUND = re.compile(
@@ -16,32 +17,122 @@ _FOUND = re.compile(
     r"\"(?:b')?([^\"']+)'?\" \(# of outputs: (\d+)\) !!!"
 )
 _NODE = re.compile(r"\{\{node (.+?)/CheckNumerics")
+_BOUNDARY = re.compile(r"^(__|(Stateful)?PartitionedCall)")
 
 
-def check_numerics(stepper: Stepper, before: Snapshot, batch: Any) -> Optional[Dict[str, str]]:
-    """Run the step under the numerics check, in the run's own graph mode (jit cannot be checked).
+class Beside:
+    """The answer of the numerics check, beside ours.
+
+    Parameters
+    ----------
+    stepper : Stepper
+        Runs the step.
+    failure : Failure
+        The step, the state before it, its batch.
+    mode : str
+        How the run executes its step.
+    answer : dict
+        What is known so far: the ``origin`` and the ``benign`` ops.
+
+    Attributes
+    ----------
+    found : dict or None
+        Fields of the report's check_numerics; None: it named no op.
+    notes : list of str
+        Why it says something else than we do, or nothing.
+    """
+
+    def __init__(
+        self, stepper: Stepper, failure: Failure, mode: str, answer: Dict[str, Any]
+    ) -> None:
+        self._case, self._answer = stepper.case, answer
+        self.notes: List[str] = []
+        outcome = checked(stepper, failure)
+        self.found = parse(str(outcome.error)) if outcome.error is not None else None
+        if self.found is None:
+            self._silent(outcome, failure, mode)
+        else:
+            self._compare(self.found)
+
+    def stand_in(self) -> Optional[Dict[str, Any]]:
+        """Fields of the report's origin where no other instrument spoke."""
+        if self.found is None or _BOUNDARY.match(self.found["op_type"]):
+            return None
+        self.notes.append("the op is named by enable_check_numerics, in graph mode")
+        return origin_of_graph_op(self._case, self.found["op_type"], self.found["op_name"])
+
+    def _silent(self, outcome: Outcome, failure: Failure, mode: str) -> None:
+        said = "enable_check_numerics names no op"
+        origin = self._answer.get("origin") or {}
+        if outcome.error is not None and failure.outcome.error is None:
+            said += ": the step raised " + brief(outcome.error)
+        elif mode == JIT:
+            said += ": it cannot be used with XLA, and without XLA it sees nothing"
+        elif "complex" in str(origin.get("dtype")):
+            said += ": it does not look at complex numbers"
+        elif (origin.get("op_type") or "").startswith(("Assign", "Resource")):
+            said += ": the value is made by the assignment itself, and it looks at results only"
+        elif "FusedBatchNorm" in (origin.get("op_type") or ""):
+            said += ": of a fused batch normalisation it looks at the first result only"
+        elif self._answer.get("instrument") == "inlined_graph":
+            said += ": a function that was restored or traced before carries no checks"
+        elif origin.get("raised") is not None:
+            return
+        self.notes.append(said)
+
+    def _compare(self, found: Dict[str, str]) -> None:
+        origin = self._answer.get("origin")
+        if origin is None or found["op_type"] == origin["op_type"]:
+            return
+        ours = origin["op_type"] or "the input " + str((origin.get("input") or {}).get("name"))
+        said = "enable_check_numerics names %s, not %s: " % (found["op_type"], ours)
+        self.notes.append(said + self._why(found["op_type"], origin))
+
+    def _why(self, op_type: str, origin: Dict[str, Any]) -> str:
+        benign = {b["op_type"] for b in self._answer.get("benign") or ()}
+        if _BOUNDARY.match(op_type):
+            return (
+                "a function that was restored or traced before carries no checks, so it notices "
+                "the result of the whole call"
+            )
+        if op_type in benign:
+            return "it stops at the first bad value in program order, which does no harm here"
+        if origin.get("input") is not None:
+            return "it looks at results of ops, not at the batch"
+        if op_type in ("ReadVariableOp", "ResourceGather"):
+            return "it notices a bad variable when it is read, not when it is written"
+        if origin["phase"] == "state":
+            return "it looks at results of ops, not at variables"
+        if op_type in ("Placeholder", "IteratorGetNext"):
+            return "it notices a bad value where it enters a function"
+        if self._answer.get("instrument") == "compiled_ops":
+            return "XLA was off for it, and the step is another one then"
+        later = [re.sub(r"_\d+$", "", n.split("/")[-1]) for n in self._answer.get("chain", ())[1:]]
+        if op_type in later:
+            return (
+                "that is a consequence; it sees no ops of other threads, of functions traced "
+                "before or of vectorised loops"
+            )
+        return "it stops at the first bad op in program order, and the graph orders ops its own way"
+
+
+def checked(stepper: Stepper, failure: Failure) -> Outcome:
+    """Run the failing step under the numerics check, in graph mode where the run is compiled.
 
     Functions traced before the check was switched on carry none, and those traced under it keep it:
     every trace is dropped before and after.
     """
     import tensorflow as tf
 
-    model = stepper.case.model
-    jit = getattr(model, "jit_compile", None) if stepper.case.step is None else None
-    stepper.state.load(before)
-    tf.debugging.enable_check_numerics(stack_height_limit=10**6, path_length_limit=None)
     try:
-        if jit:
-            model.jit_compile = False
-        stepper.retrace()
-        outcome = stepper.own(batch)
+        tf.debugging.enable_check_numerics(stack_height_limit=10**6, path_length_limit=None)
+        with without_jit(stepper):
+            stepper.state.load(failure.before)
+            return stepper.own(failure.batch)
     finally:
         tf.debugging.disable_check_numerics()
-        if jit:
-            model.jit_compile = jit
         stepper.retrace()
-        stepper.state.load(before)
-    return parse(str(outcome.error)) if outcome.error is not None else None
+        stepper.state.load(failure.before)
 
 
 def parse(message: str) -> Optional[Dict[str, str]]:
@@ -56,21 +147,3 @@ def parse(message: str) -> Optional[Dict[str, str]]:
         "op_name": node.group(1) if node else found.group(3),
         "message": found.group(0),
     }
-
-
-def origin_from(case: Case, found: Dict[str, str]) -> Dict[str, Any]:
-    """Fields of the report's origin when only this instrument spoke."""
-    scopes = found["op_name"].split("/")
-    phase = "forward"
-    if "gradient_tape" in scopes:
-        phase = "backward"
-    elif any(s.startswith(("compile_loss", "loss")) for s in scopes[:-1]):
-        phase = "loss"
-    elif any(re.match(r"(adam|sgd|rmsprop|adagrad|nadam|ftrl|lion)", s) for s in scopes[:-1]):
-        phase = "optimizer"
-    return {
-        "op_type": found["op_type"], "op_name": found["op_name"], "output_slot": None,
-        "dtype": None, "shape": None, "layer": layer_of_scope(case, scopes[:-1]), "phase": phase,
-        "input": None, "raised": None, "source": None, "forward_op_type": None,
-        "inputs": [], "outputs": [],
-    }  # fmt: skip

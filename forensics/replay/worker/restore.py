@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Set
 
+from . import keras_api, model_h5
 from .entry import Case, brief
-from .state import Snapshot, State, newborn, optimizer_variables
+from .npz_file import BadArchive
+from .recorded import load_state
+from .state import Snapshot, State, newborn
 from .stepper import Stepper, to_tensors
 
 
@@ -85,8 +88,8 @@ def _build_compiled(model: Any, batch: Any) -> None:
     elif not model.built:
         model(parts[0])
     optimizer = getattr(model, "optimizer", None)
-    if optimizer is not None and not getattr(optimizer, "built", True):
-        optimizer.build(model.trainable_variables)
+    if optimizer is not None:
+        keras_api.build_optimizer(optimizer, model.trainable_variables)
 
 
 def _unbuilt(case: Case) -> bool:
@@ -119,12 +122,22 @@ def restore(case: Case, state: State, path: str, kind: str, step: int) -> List[s
         When it does not fit, or nothing of the case was in it; the state is as before then.
     """
     before = state.snapshot()
+    gap = (
+        None
+        if kind in ("tensor_bundle", "recorded_state")
+        else keras_api.version_gap(path, case.model)
+    )
     try:
-        return _bundle(case, path) if kind == "tensor_bundle" else _keras(case, path, step)
+        if kind == "recorded_state":
+            notes = load_state(case, path)
+        else:
+            notes = _bundle(case, path) if kind == "tensor_bundle" else _keras(case, path, step)
     except Exception as error:
         state.load(before)
-        why = str(error) if isinstance(error, RestoreError) else brief(error)
-        raise RestoreError(why) from error
+        said = isinstance(error, (RestoreError, BadArchive))
+        why = str(error) if said else brief(error)
+        raise RestoreError(why + ("; " + gap if gap else "")) from error
+    return notes + (["%s: %s" % (_tail(path), gap)] if gap else [])
 
 
 def _bundle(case: Case, path: str) -> List[str]:
@@ -163,9 +176,12 @@ def _keras(case: Case, path: str, step: int) -> List[str]:
     others: Dict[str, Any] = {
         k: v for k, v in case.restore.items() if v is not case.model and v is not optimizer
     }
-    if any(optimizer_variables(v) for v in others.values() if hasattr(v, "apply_gradients")):
+    optimizers = [v for v in others.values() if hasattr(v, "apply_gradients")]
+    if any(keras_api.optimizer_variables(v) for v in optimizers):
         return ["optimizer slots outside the model are not in %s" % _tail(path)]
-    if optimizer is not None and step > 0 and _iterations(optimizer) == 0:
+    if optimizer is None or step == 0 or _iterations(optimizer) > 0:
+        return []
+    if not (path.endswith((".h5", ".hdf5")) and model_h5.load_optimizer(path, optimizer)):
         return ["%s holds no optimizer state; slots start at zero" % _tail(path)]
     return []
 

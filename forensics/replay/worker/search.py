@@ -88,6 +88,9 @@ class Search:
         self.started_from: Optional[str] = None
         self.other: Optional[str] = None
         """What contradicts a failure that was met, when it is not the run's."""
+        self.exact_losses: Dict[int, float] = {}
+        """Losses of the steps that were run from a recorded state, to be compared with the log."""
+        self._exact = False
         self._evidence = Evidence(request, stepper)
         self._restored = False
         self._unfit: Dict[str, str] = {}
@@ -115,6 +118,7 @@ class Search:
             for note in notes:
                 self._note(note)
         self.started_from = start["name"]
+        self._exact = start["format"] == "recorded_state"
         return True
 
     @property
@@ -192,7 +196,7 @@ class Search:
             before = after
             course.recent.append((step, before, batch))
             if step == first:
-                course.outcome = self._first(before, batch)
+                course.outcome = self.first_step(before, batch)
                 course.recent = collections.deque(course.recent, self._keep(before))
             else:
                 course.outcome = self.stepper.own(batch)
@@ -203,9 +207,11 @@ class Search:
                 break
             if course.outcome.loss is not None:
                 course.losses.append(course.outcome.loss)
+                if self._exact:
+                    self.exact_losses.setdefault(step, course.outcome.loss)
         return course
 
-    def _first(self, before: Snapshot, batch: Any) -> Outcome:
+    def first_step(self, before: Snapshot, batch: Any) -> Outcome:
         """Run a first step; variables that it creates start from the values they are born with."""
         with newborn() as values:
             outcome = self.stepper.own(batch)

@@ -13,9 +13,13 @@ import warnings
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from .channel import Channel
-from .entry import CaseError, brief, load_case
+from .entry import CaseError, brief
+from .sources import load_source
 
 if TYPE_CHECKING:
+    from .failing_op import FailingOp
+    from .localise import Localised
+    from .scan import Scan
     from .search import Failure
     from .state import Snapshot
     from .trace import Trace
@@ -52,9 +56,10 @@ class Session:
     Parameters
     ----------
     request : dict
-        ``file``, ``function``, ``checkpoints`` (newest first: path, name, step, format),
-        ``last_step``, ``clean_step``, ``clean_state``, ``finite_losses``, ``observe_step``,
-        ``symptom``, ``loss_limit``, ``seconds``, ``device``.
+        ``source``, ``file``, ``function``, ``recording``, ``batch``, ``checkpoints`` (newest
+        first: path, name, step, format), ``last_step``, ``failing_step``, ``clean_step``,
+        ``clean_state``, ``finite_losses``, ``observe_step``, ``symptom``, ``loss_limit``,
+        ``seconds``, ``device``, ``scan``.
     channel : Channel
         Where progress and answers go.
     """
@@ -63,21 +68,31 @@ class Session:
         self.request, self.channel = request, channel
         self.deadline = time.monotonic() + float(request["seconds"])
         self.notes: List[str] = []
+        self.elsewhere: List[str] = []
+        """What was done on another device than the replay's, and why."""
+        self.scan: Optional[Scan] = None
         self.answer: Dict[str, Any] = {"status": "crashed", "reason": "the replay did not finish"}
+        self.failing: Optional[FailingOp] = None
+        """The op behind the failure with its operands, once it was asked whose bug it is."""
 
     def run(self) -> Dict[str, Any]:
         """Do all of it and return the answer."""
         self.channel.progress("importing the program and TensorFlow")
-        self.case = load_case(self.request["file"], self.request["function"])
+        self.answer["source"] = self.request.get("source", "entry_point")
+        self.case = load_source(self.request, self.notes)
         self._prepare()
-        failure = self.search.run() if self.request["symptom"] != "none" else None
+        failure = self._met()
         self.answer["started_from"] = self.search.started_from
+        if self.case.recording is not None:
+            self.notes.extend(self.case.recording.fidelity(self.search.exact_losses))
         if failure is None:
             return self._not_reproduced()
         self.answer.update(
-            status="reproduced", step=failure.step, symptom=failure.symptom, reason="",
-            attempts=[self._again(failure)],
-        )  # fmt: skip
+            status="reproduced", step=failure.step, symptom=failure.symptom, reason=""
+        )
+        self._repeat(failure)
+        if self.scan is not None:
+            self.reproduction.attempts.extend(self.scan.attempts(self.reproduction.mode))
         for part in (
             self._localise, self._rows, self._whose_bug, self._reproducer, self._check_numerics,
             self._trials,
@@ -86,13 +101,55 @@ class Session:
             with self._surviving(part.__name__.strip("_")):
                 part(failure)
         self.answer["reason"] = "; ".join([*self.search.remarks(), *self.notes])
+        self._degradations()
         return self.answer
+
+    def _degradations(self) -> None:
+        """Name the private parts of TensorFlow that were missed."""
+        from .probes import degradations
+
+        self.answer["degradations"] = [
+            *self.answer.get("degradations", ()), *self.elsewhere, *degradations()
+        ]  # fmt: skip
 
     def broken(self, why: str) -> Dict[str, Any]:
         """Return what is known although the rest failed."""
         if self.answer["status"] != "reproduced":
             return {**self.answer, "status": "crashed", "reason": why}
         return {**self.answer, "reason": "; ".join([*self.notes, why])}
+
+    def _met(self) -> Optional[Failure]:
+        """Find the failing step by stepping forward, or by a scan where that was asked for.
+
+        Data that is shuffled anew has no batch of a step: stepping would run through others.
+        """
+        wanted, asked = self.request["symptom"] != "none", self.request.get("scan", False)
+        if wanted and not (asked and self.stepper.reshuffled()):
+            failure = self.search.run()
+            if failure is not None and asked:
+                self.notes.append("no scan was needed: the failing step was met by stepping")
+            if failure is None and not asked and self.stepper.reshuffled():
+                self.notes.append("the data set comes in another order each time: try --scan")
+            if failure is not None:
+                return failure
+        return self._scan() if asked else None
+
+    def _scan(self) -> Optional[Failure]:
+        from .modes import configured
+        from .scan import Scan
+
+        scan = self.scan = Scan(
+            self.request, self.search, self.stepper, self.deadline, self.device,
+            self.channel.progress,
+        )  # fmt: skip
+        failure = None
+        with self._surviving("scan"):
+            failure = scan.run()
+        self.notes.extend(scan.notes)
+        self.answer["scan"] = scan.fields
+        if failure is None:
+            self.answer["attempts"] = scan.attempts(configured(self.stepper))
+        return failure
 
     # -- preparation
     def _prepare(self) -> None:
@@ -110,14 +167,18 @@ class Session:
         )  # fmt: skip
 
     def _build(self) -> Snapshot:
-        """Build the case on a batch; one batch of the wrong shape may be the failure itself."""
+        """Build the case on a batch; one batch of the wrong shape may be the failure itself.
+
+        A recording holds no other batches than the last ones.
+        """
         from .restore import BatchError, build
         from .stepper import EndOfData
 
         checkpoints = self.request["checkpoints"]
         begin = min(int(checkpoints[0]["step"]), self.request["observe_step"]) if checkpoints else 0
         refused = None
-        for step in sorted({begin, 0}, reverse=True):
+        recorded = self.case.recording.paths if self.case.recording is not None else ()
+        for step in sorted({begin, 0, *list(recorded)[-1:]}, reverse=True):
             try:
                 return build(self.case, self.state, self.stepper, self.stepper.batch(step))
             except EndOfData as error:
@@ -128,76 +189,80 @@ class Session:
         raise CaseError(str(refused))
 
     def _environment(self) -> None:
-        import keras
-        import tensorflow as tf
+        from . import keras_api, placement
 
-        wanted = self.request["device"]
-        gpus = tf.config.list_physical_devices("GPU")
-        if wanted == "gpu" and not gpus:
-            raise CaseError("--device gpu: TensorFlow sees no GPU here")
-        device = "CPU"
-        if gpus and wanted != "cpu":
-            details = tf.config.experimental.get_device_details(gpus[0])
-            device = "GPU " + str(details.get("device_name", ""))
-        self.device = device.strip()
+        self.device = placement.choose(self.request["device"])
         self.answer["device"] = self.device
-        self.answer["environment"] = {
-            "python": sys.version.split()[0], "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "device": self.device,
-            "threads": [
-                tf.config.threading.get_inter_op_parallelism_threads(),
-                tf.config.threading.get_intra_op_parallelism_threads(),
-            ],
-            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
-        }  # fmt: skip
+        keras = keras_api.describe([self.case.model, *self.case.restore.values()])
+        self.answer["environment"] = placement.environment(self.device, keras)
+        recording = getattr(self.case, "recording", None)
+        then = recording.manifest.get("environment", {}) if recording is not None else {}
+        other = placement.elsewhere(then.get("device"), self.device)
+        if other is not None:
+            self.notes.append(other)
 
     # -- what is done with a failure
-    def _again(self, failure: Failure) -> Dict[str, Any]:
-        """Run the failing step again, in its own mode, and compare the states bit by bit."""
+    def _repeat(self, failure: Failure) -> None:
+        """Run the failing step again, in its own mode and in others."""
+        from .reproduce import Repeater
+
         self.channel.progress("reproducing step %d" % failure.step)
-        self.mode = self.stepper.mode
-        limit, loss = self.request["loss_limit"], failure.outcome.loss
-        said = failure.outcome.describe()
-        if failure.symptom == "diverged" and loss is not None:
-            said = "loss %.4g passed %.4g" % (loss, limit)
-        hits, afters = 1, []
-        for _ in range(2):
-            self.state.load(failure.before)
-            bad_before = self.state.bad()
-            outcome = self.stepper.own(failure.batch)
-            afters.append(self.state.snapshot())
-            self.stepper.judge(outcome, bad_before, afters[-1])
-            hits += outcome.symptom_beyond(limit) is not None
-        self.answer["determinism"] = afters[0].likeness(afters[1])
-        return _attempt(self.mode, self.device, said, hits, 3)
+        self.repeater = Repeater(
+            self.stepper, failure, self.device, self.request["loss_limit"], self.deadline
+        )
+        self.reproduction = self.repeater.run()
+        self.answer.update(
+            attempts=self.reproduction.attempts, determinism=self.reproduction.determinism,
+            unreplayable_ops=self.reproduction.random_ops,
+        )  # fmt: skip
 
     def _localise(self, failure: Failure) -> None:
+        from . import placement
         from .localise import Localiser
+        from .randomness import unreplayable
 
         self.channel.progress("tracing step %d op by op" % failure.step)
         localiser = Localiser(self.stepper, failure.before, failure.batch, failure.healthy)
-        found = failure.found = localiser.run(failure.outcome)
-        trace, outcome = found.trace, found.eager_outcome
-        if self.mode != "eager" and failure.symptom != "diverged":
-            hit = outcome.symptom is not None
-            self.answer["attempts"].append(
-                _attempt("eager", self.device, outcome.describe(), int(hit), 1)
-            )
-            if not hit:
-                self.notes.append(
-                    "op by op the step stays finite: only the %s mode fails" % self.mode
-                )
-            elif outcome.error is not None and failure.outcome.error is None:
-                self.notes.append("op by op the step %s" % outcome.describe())
+        found = placement.traced(
+            self.stepper, self.device, failure.symptom != "diverged",
+            lambda: localiser.run(failure.outcome), self.elsewhere,
+        )  # fmt: skip
+        trace = found.trace
+        self._say_how_it_fails(failure, found)
+        found = failure.found = self._asked_elsewhere(failure, found)
         if failure.symptom == "raised" and found.origin is None:
             self.notes.append("step %d %s" % (failure.step, failure.outcome.describe()))
         self.notes.extend(trace.troubles)
         self.answer.update(
             origin=found.origin, other_origins=found.others, benign=found.benign,
-            chain=found.chain, samples=found.rows, unreplayable_ops=sorted(trace.random_ops),
+            chain=found.chain, samples=found.rows,
+            unreplayable_ops=sorted({*self.reproduction.random_ops,
+                                     *unreplayable(trace.random_ops)}),
         )  # fmt: skip
         self._observe(failure, trace)
+
+    def _say_how_it_fails(self, failure: Failure, found: Localised) -> None:
+        """Compare what the step does op by op with what it does in its own mode."""
+        mode, outcome = self.reproduction.mode, found.eager_outcome
+        if mode == "eager" or self.case.opaque or failure.symptom == "diverged":
+            return
+        if not self.repeater.eager(self.reproduction, outcome):
+            self.notes.append("op by op the step stays finite: only the %s mode fails" % mode)
+        elif outcome.error is not None and failure.outcome.error is None:
+            self.notes.append("op by op the step %s" % outcome.describe())
+
+    def _asked_elsewhere(self, failure: Failure, found: Localised) -> Localised:
+        """Let other instruments speak where the own trace is silent."""
+        from .fallbacks import Fallbacks
+
+        fallbacks = Fallbacks(
+            self.stepper, failure, self.repeater, self.reproduction, self.channel.progress
+        )
+        with self._surviving("another instrument"):
+            found = fallbacks.run(found)
+        self.answer["instrument"] = fallbacks.instrument
+        self.notes.extend(fallbacks.notes)
+        return found
 
     def _observe(self, failure: Failure, trace: Trace) -> None:
         from . import observe
@@ -218,12 +283,50 @@ class Session:
 
     def _rows(self, failure: Failure) -> None:
         """Name the rows of the batch that make the step fail."""
+        from .rows import guilty_rows
+
+        self.channel.progress("asking which rows make step %d fail" % failure.step)
+        self.answer.update(guilty_rows(self.case, self.stepper, failure, self.deadline))
+        if self.scan is not None and self.scan.entry is not None:
+            self.scan.entry["rows"] = self.answer["samples"]
 
     def _whose_bug(self, failure: Failure) -> None:
         """Ask other engines what they answer to the operands of the origin."""
+        from .blame import blame, without_op
+        from .failing_op import NoOperands, failing_op
+
+        if failure.symptom == "diverged":
+            return
+        self.channel.progress("asking whose bug it is")
+        try:
+            self.failing = failing_op(failure, self.reproduction.mode)
+        except NoOperands as error:
+            self.answer["whose_bug"] = without_op(self.answer.get("origin"), str(error))
+            return
+        self.answer["whose_bug"] = blame(self.failing, time.monotonic() + self._share(0.2))
 
     def _reproducer(self, failure: Failure) -> None:
-        """Write a script that fails with the same op."""
+        """Write a script that fails with the same op, and run it."""
+        from .reproducer import make
+
+        whose = self.answer.get("whose_bug")
+        if failure.symptom == "diverged" or whose is None:
+            return
+        self.channel.progress("writing and running a reproducer")
+        deadline = time.monotonic() + self._share(0.4)
+        place = make.Place(self.request, failure.step, self.device, whose, deadline)
+        try:
+            made = make.reproducer(self.failing, failure, place)
+        except make.NoReproducer as error:
+            self.notes.append("no reproducer: %s" % error)
+            return
+        if made is not None:
+            self.answer["reproducer_script"] = made.text
+            self.notes.extend(made.notes)
+
+    def _share(self, part: float) -> float:
+        """Seconds that a part of the answer may take, of those that are left."""
+        return part * max(0.0, self.deadline - time.monotonic())
 
     def _trials(self, failure: Failure) -> None:
         from .trials import Trials
@@ -242,16 +345,17 @@ class Session:
             self.notes.append("no remedy was tried: the baseline did not fail a second time")
 
     def _check_numerics(self, failure: Failure) -> None:
-        from .numerics import check_numerics, origin_from
+        from .numerics import Beside
 
         if failure.symptom == "diverged" or time.monotonic() > self.deadline - 5:
             return
         self.channel.progress("asking enable_check_numerics")
-        found = check_numerics(self.stepper, failure.before, failure.batch)
-        self.answer["check_numerics"] = found
-        if found is not None and self.answer.get("origin") is None:
-            self.answer["origin"] = origin_from(self.case, found)
-            self.notes.append("the op is named by enable_check_numerics, in graph mode")
+        beside = Beside(self.stepper, failure, self.reproduction.mode, self.answer)
+        self.answer["check_numerics"] = beside.found
+        self.notes.extend(beside.notes)
+        origin = beside.stand_in() if self.answer.get("origin") is None else None
+        if origin is not None:
+            self.answer["origin"], self.answer["instrument"] = origin, "check_numerics"
 
     # -- nothing failed
     def _not_reproduced(self) -> Dict[str, Any]:
@@ -264,16 +368,13 @@ class Session:
                 self._sick_trials()
         self.answer["started_from"] = self.search.started_from
         if self.request["symptom"] != "none":
+            candidates = [] if self.search.foreign else [self._candidates()]
             reasons = [
                 *self.search.remarks(),
                 other or "the failure was not met",
                 *self.notes,
+                *candidates,
             ]
-            if not self.search.foreign:
-                reasons.append(
-                    "candidates: another data order, state that the checkpoint does not hold "
-                    "(random seeds, slots), another device or compiled fusion"
-                )
         else:
             seen = "one step was observed" if step is not None else "no step could be observed"
             reasons = [
@@ -295,6 +396,14 @@ class Session:
         trials = SickTrials(self.stepper, self.search.built, suspicions,
                             time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
         self.answer["trials"] = trials.run()
+
+    def _candidates(self) -> str:
+        """Say what can be the difference between the run and the replay, as far as facts tell."""
+        from .candidates import candidates
+
+        with self._surviving("looking for the difference"):
+            return "candidates: " + "; ".join(candidates(self.case, self.stepper, self.search))
+        return "candidates: unknown"
 
     def _observed(self) -> Optional[int]:
         """Observe the last step that the run trained and for which there are state and batch."""
@@ -333,10 +442,3 @@ class Session:
         except (Exception, SystemExit) as error:
             traceback.print_exc()
             self.notes.append("%s failed: %s" % (what, brief(error)))
-
-
-def _attempt(mode: str, device: str, outcome: str, hits: int, runs: int) -> Dict[str, Any]:
-    return {
-        "mode": mode, "device": device, "seed": None, "outcome": outcome,
-        "times_reproduced": hits, "times_run": runs,
-    }  # fmt: skip

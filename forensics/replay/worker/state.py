@@ -9,9 +9,11 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from . import arrays
+from . import arrays, keras_api
 
 WEIGHT, SLOT, METRIC = "weight", "slot", "metric"
+INSTRUMENT = "forensics_instrument"
+"""Name of the variables that the replay itself creates: they are no state of the run."""
 
 
 class Variable:
@@ -72,7 +74,6 @@ class State:
 
     def refresh(self) -> None:
         """Look again: building a model or the first step of an optimizer creates variables."""
-        import keras
         from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
         paths: Dict[Optional[int], str] = {}
@@ -80,9 +81,9 @@ class State:
         found = _living(
             {
                 "resource": (BaseResourceVariable,),
-                "metric": (keras.metrics.Metric,),
-                "optimizer": (keras.optimizers.Optimizer,),
-                "keras": (keras.Variable,) if hasattr(keras, "Variable") else (),
+                "metric": keras_api.metric_types(),
+                "optimizer": keras_api.optimizer_types(),
+                "keras": keras_api.variable_types(),
             }
         )
         resources = list({v.handle._id: v for v in found["resource"] if _holds_value(v)}.values())
@@ -92,13 +93,13 @@ class State:
         for variable in found["keras"]:
             paths[_key(variable)] = variable.path
         for optimizer in found["optimizer"]:
-            for variable in optimizer_variables(optimizer):
+            for variable in keras_api.optimizer_variables(optimizer):
                 roles.setdefault(_key(variable), SLOT)
-                paths.setdefault(_key(variable), getattr(variable, "path", None) or variable.name)
+                paths.setdefault(_key(variable), path_of(variable))
         for name, thing in self._restore.items():
             if hasattr(thing, "handle"):
                 paths.setdefault(_key(thing), getattr(thing, "name", name).split(":")[0] or name)
-        self.optimizers = [o for o in found["optimizer"] if optimizer_variables(o)]
+        self.optimizers = [o for o in found["optimizer"] if keras_api.optimizer_variables(o)]
         self.variables = [
             Variable(
                 r,
@@ -163,10 +164,9 @@ def newborn() -> Iterator[Dict[int, Any]]:
         yield values
 
 
-def optimizer_variables(optimizer: Any) -> List[Any]:
-    """Variables of a Keras optimizer, whether `variables` is a property or a method."""
-    variables = getattr(optimizer, "variables", [])
-    return list(variables() if callable(variables) else variables)
+def path_of(variable: Any) -> str:
+    """Path of a Keras variable, or the name of one of TensorFlow's without its output number."""
+    return getattr(variable, "path", None) or str(variable.name).split(":")[0]
 
 
 def _key(variable: Any) -> Optional[int]:
@@ -186,6 +186,8 @@ def _is_eager(resource: Any) -> bool:
 def _holds_value(resource: Any) -> bool:
     """Whether it is a variable that can be read, and not merely the result of an assignment."""
     if type(resource).__name__ == "_UnreadVariable" or not _is_eager(resource):
+        return False
+    if resource.name.startswith(INSTRUMENT):
         return False
     return bool(resource.is_initialized())
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 from collections import OrderedDict
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import numpy as np
 
-from . import arrays
+from . import arrays, keras_api
 from .entry import Case, brief
 from .state import Snapshot, State
 
@@ -66,11 +67,14 @@ class Stepper:
 
     def __init__(self, case: Case, state: State) -> None:
         self.case, self.state = case, state
+        self.eager_device: Optional[str] = None
+        """Where steps are run op by op; None: where TensorFlow puts them."""
         self._cache: OrderedDict[int, Any] = OrderedDict()
         self._sizes: Dict[int, int] = {}
         self._elements: Optional[Iterator[Any]] = None
         self._next = 0
         self._length: Optional[int] = None
+        self._pinned: Dict[int, Any] = {}
 
     # -- batches
     def batch(self, step: int) -> Any:
@@ -81,20 +85,81 @@ class Stepper:
         EndOfData
             When the case has none.
         """
+        if step in self._pinned:
+            return self._pinned[step]
         if step not in self._cache:
             found = self._fetch(step)
-            self._cache[step] = found if self.case.step is not None else packed(found)
+            self._cache[step] = self._prepared(found)
             self._sizes[step] = sum(a.nbytes for _, a in arrays.leaves(found))
             while len(self._cache) > 2 and self._too_much():
                 del self._sizes[self._cache.popitem(last=False)[0]]
         return self._cache[step]
+
+    def pin(self, batches: Dict[int, Any]) -> None:
+        """Let batches stand for those of steps: of shuffled data no step has a batch of its own."""
+        self._pinned.update(batches)
+
+    def once(self, most: int) -> Iterator[Any]:
+        """Go over the data once in the order in which it comes, and keep nothing.
+
+        Parameters
+        ----------
+        most : int
+            Batches at which to stop where the data has no end: a function of the step, or a
+            dataset that repeats for ever.
+
+        Raises
+        ------
+        EndOfData
+            When a batch cannot be fetched.
+        """
+        endless = self.case.batch is not None or _is_endless(self.case.dataset)
+        source, count = self._source(), 0
+        while not (endless and count == most):
+            try:
+                found = next(source, None)
+            except (Exception, SystemExit) as error:
+                raise EndOfData("fetching a batch raised " + brief(error)) from error
+            if found is None:
+                return
+            count += 1
+            yield self._prepared(found)
+
+    def _source(self) -> Iterator[Any]:
+        if self.case.batch is not None:
+            return map(self.case.batch, itertools.count())
+        if self.case.dataset is not None:
+            return iter(self.case.dataset)
+        recording = self.case.recording
+        return map(recording.batch, sorted(recording.paths)) if recording else iter(())
+
+    def reshuffled(self) -> bool:
+        """Whether the dataset comes in another order when it is gone over again."""
+        if self.case.batch is not None or self.case.dataset is None:
+            return False
+        one, two = (
+            [
+                a.tobytes()
+                for b in itertools.islice(self.case.dataset, 2)
+                for _, a in arrays.leaves(b)
+            ]
+            for _ in range(2)
+        )
+        return one != two
+
+    def largest_batch(self) -> int:
+        """Bytes of the largest batch that was fetched by its step."""
+        return max(self._sizes.values(), default=0)
+
+    def _prepared(self, found: Any) -> Any:
+        return found if self.case.step is not None else packed(found)
 
     def _too_much(self) -> bool:
         return len(self._cache) > CACHED_BATCHES or sum(self._sizes.values()) > CACHED_BYTES
 
     def _fetch(self, step: int) -> Any:
         try:
-            found = self._element(step) if self.case.batch is None else self.case.batch(step)
+            found = self._asked(step)
         except EndOfData:
             raise
         except (Exception, SystemExit) as error:
@@ -102,6 +167,12 @@ class Stepper:
         if found is None:
             raise EndOfData("batch(%d) is None" % step)
         return found
+
+    def _asked(self, step: int) -> Any:
+        recording = self.case.recording
+        if recording is not None and step in recording.paths:
+            return recording.batch(step)
+        return self._element(step) if self.case.batch is None else self.case.batch(step)
 
     def _element(self, step: int) -> Any:
         """Element of the dataset, gone over again when it ends, as `fit` does."""
@@ -129,16 +200,13 @@ class Stepper:
 
         `train_on_batch` would hand (x, y, None) to a `train_step` that unpacks two values.
         """
-        model = self.case.model
-        model.make_train_function()
-        model.reset_metrics()
-        return model.train_function(iter([to_tensors(batch)]))
+        return keras_api.call_train_function(self.case.model, to_tensors(batch))
 
     def eager(self, data: Any) -> Outcome:
         """Run a step op by op; a trace wants tensors, because numpy ops vanish from it."""
         import tensorflow as tf
 
-        with eagerly(tf):
+        with eagerly(tf), tf.device(self.eager_device):
             if self.case.step is not None:
                 return self._guarded(lambda: self.case.step(data))
             return self._guarded(lambda: self._model_step(data))
@@ -167,16 +235,6 @@ class Stepper:
         outcome.bad_state = [n for n in self.state.bad(after) if n not in already_bad]
         return outcome
 
-    @property
-    def mode(self) -> str:
-        """How the run's own step is executed: graph, jit or eager."""
-        model = self.case.model
-        if self.case.step is not None:
-            return "graph" if tf_functions(user_only=True) else "eager"
-        if getattr(model, "run_eagerly", False):
-            return "eager"
-        return "jit" if getattr(model, "jit_compile", False) is True else "graph"
-
     def retrace(self) -> None:
         """Forget every compiled trace, so that a changed setting takes effect in graph mode too.
 
@@ -189,6 +247,14 @@ class Stepper:
         if self.case.model is not None and self.case.step is None:
             with contextlib.suppress(Exception):
                 self.case.model.make_train_function(force=True)
+
+
+def _is_endless(dataset: Any) -> bool:
+    """Whether a dataset says of itself that it repeats for ever."""
+    try:
+        return int(dataset.cardinality()) == -1  # tf.data.INFINITE_CARDINALITY
+    except Exception:
+        return False
 
 
 @contextlib.contextmanager
@@ -211,10 +277,11 @@ def tf_functions(user_only: bool = False) -> List[Any]:
     found = [o for o in gc.get_objects() if type(o) is polymorphic_function.Function]
     if not user_only:
         return found
-    return [f for f in found if is_user_file(_file_of(f))]
+    return [f for f in found if is_user_file(file_of(f))]
 
 
-def _file_of(function: Any) -> str:
+def file_of(function: Any) -> str:
+    """File that the Python function of a `tf.function` is written in."""
     code = getattr(getattr(function, "python_function", None), "__code__", None)
     return code.co_filename if code is not None else "<unknown>"
 
@@ -224,11 +291,11 @@ def packed(batch: Any) -> Any:
 
     x, (x, y) or (x, y, sample_weight), and double precision, NumPy's default, as Keras's own.
     """
-    import keras
+    floatx = keras_api.floatx()
 
     def convert(part: Any) -> Any:
         if isinstance(part, np.ndarray) and part.dtype == np.float64:
-            return part.astype(keras.config.floatx())
+            return part.astype(floatx)
         return part
 
     if isinstance(batch, (tuple, list)):

@@ -8,7 +8,7 @@ decided while the op runs, operands are described only where a bad value is born
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, FrozenSet, List, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Set, Tuple
 
 import numpy as np
 
@@ -59,12 +59,18 @@ class Operands:
         Attributes by name, as `tf.raw_ops` takes them after conversion.
     inputs, outputs : list of array or None
         Copies; None for what is no array (resources, variants).
+    handles : list of int or None
+        Number of each input's tensor: a resource's tells its variable (`Variable.key`).
     """
 
-    __slots__ = ("attrs", "inputs", "op_type", "outputs")
+    __slots__ = ("attrs", "handles", "inputs", "op_type", "outputs")
 
-    def __init__(self, op_type: str, attrs: Dict[str, Any], inputs: List[Any], outputs: List[Any]):
+    def __init__(
+        self, op_type: str, attrs: Dict[str, Any], inputs: List[Any], outputs: List[Any],
+        handles: List[Optional[int]],
+    ) -> None:  # fmt: skip
         self.op_type, self.attrs, self.inputs, self.outputs = op_type, attrs, inputs, outputs
+        self.handles = handles
 
 
 class Harm:
@@ -124,6 +130,8 @@ class Trace:
         self._output_of: Dict[int, int] = {}
         self._user_of: Dict[Tuple[str, int], int] = {}
         self._forward: Dict[int, Tuple[Optional[str], Optional[Dict[str, Any]], str]] = {}
+        self._bad_variables: Set[int] = set()
+        self._unseen: Set[int] = set()
         self._busy = False
 
     # -- the callback
@@ -207,7 +215,7 @@ class Trace:
             ident = getattr(tensor, "_id", None)
             if ident is None:
                 continue
-            own = self._sources.get(ident)
+            own = self._sources.get(ident) or self._read_unseen(tensor, ident)
             if own:
                 if parent < 0:
                     parent = self._maker.get(ident, -1)
@@ -215,6 +223,28 @@ class Trace:
                     sources = sources | own
             habit = habit or ident in self._habitual
         return sources, parent, habit
+
+    def _read_unseen(self, tensor: Any, ident: int) -> FrozenSet[int]:
+        """Births of a variable that an op was given directly.
+
+        `tf.sqrt(variable)` reads it inside the runtime, without an op that a callback sees: the
+        value that comes in is known by its equality with a variable that went bad.
+        """
+        if not self._bad_variables or ident in self._output_of or ident in self._unseen:
+            return NONE
+        self._unseen.add(ident)
+        array = value_of(tensor)
+        if array is None or not arrays.badness(array):
+            return NONE
+        for handle in self._bad_variables:
+            variable = self.state.by_handle.get(handle)
+            if variable is None or tuple(variable.resource.shape) != array.shape:
+                continue
+            if variable.read().tobytes() == array.tobytes():
+                self._sources[ident] = self._sources[handle]
+                self._maker[ident] = self._maker.get(handle, -1)
+                return self._sources[ident]
+        return NONE
 
     def _bad_output(self, index: int, op_type: str, path: str, phase: str, inputs: Any,
                     outputs: Any, slot: int, array: Any, bits: int, sources: FrozenSet[int],
@@ -299,8 +329,10 @@ class Trace:
         if not sources:
             if op_type == "AssignVariableOp":
                 self._sources.pop(handle, None)
+                self._bad_variables.discard(handle)
             return
         self._sources[handle] = sources
+        self._bad_variables.add(handle)
         self._maker[handle] = index
         self._names[index] = "%s(%s)" % (op_type, variable.name if variable else "variable")
         self._parents.setdefault(index, parent)
@@ -374,7 +406,8 @@ def _operands(op_type: str, inputs: Any, attrs: Any, outputs: Any) -> Operands:
 
     flat = tuple(attrs or ())
     named = {str(k): v for k, v in zip(flat[::2], flat[1::2])}
-    return Operands(op_type, named, copied(inputs), copied(outputs))
+    handles = [getattr(t, "_id", None) for t in inputs or ()]
+    return Operands(op_type, named, copied(inputs), copied(outputs), handles)
 
 
 def _make_finite(array: Any) -> None:

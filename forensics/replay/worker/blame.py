@@ -1,0 +1,301 @@
+"""Whose bug a non-finite value is: the program's, TensorFlow's, the machine's, or not known."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from . import arrays
+from .engines import Answers, ask, words
+from .entry import brief
+from .failing_op import FailingOp
+from .references import NoReference, reference, widened
+from .references.intermediates import largest_intermediate
+
+USER, DEFECT, HARDWARE, UNDECIDED = (
+    "user", "framework_defect", "hardware_suspected", "undecided",
+)  # fmt: skip
+EDGE = 0.99
+"""A result above this part of the dtype's largest number may be rounded past it: the float16
+spacing there is 1/2048 of the value, and a sum rounds more than once."""
+_REFUSALS = ("InvalidArgumentError", "OutOfRangeError", "ValueError", "TypeError", "IndexError")
+
+
+class Comparison:
+    """The non-finite elements of an answer against the reference.
+
+    Parameters
+    ----------
+    op : FailingOp
+        What answered.
+    values : list of array
+        The operands.
+    output : array
+        The answer.
+    """
+
+    def __init__(self, op: FailingOp, values: List[Any], output: Any) -> None:
+        exact = reference(op.call.op_type, values, op.call.attrs, op.slot)
+        self.mask = np.broadcast_to(arrays.bad_mask(output), output.shape)
+        exact = np.broadcast_to(np.asarray(exact), output.shape)
+        self.at_bad = exact[self.mask]
+        self.limit = largest_of(output.dtype)
+        with np.errstate(all="ignore"):
+            size = np.abs(self.at_bad)
+            self.undefined = ~np.isfinite(self.at_bad)
+            self.beyond = ~self.undefined & (size > self.limit)
+            self.edge = ~self.undefined & ~self.beyond & (size > EDGE * self.limit)
+            self.fits = ~self.undefined & (size <= EDGE * self.limit)
+
+    def place(self, which: Any) -> Tuple[int, ...]:
+        """Where in the answer the first of some bad elements is."""
+        flat = np.nonzero(self.mask.ravel())[0][np.nonzero(which)[0][0]]
+        return tuple(int(i) for i in np.unravel_index(flat, self.mask.shape))
+
+    def example(self, which: Any) -> float:
+        """Exact value of the first of some bad elements."""
+        value = self.at_bad[which][0]
+        return float(value.real) if np.iscomplexobj(value) else float(value)
+
+    @property
+    def count(self) -> int:
+        """How many elements are bad."""
+        return int(self.at_bad.size)
+
+
+def largest_of(dtype: Any) -> float:
+    """Largest finite number of a float or complex dtype."""
+    dtype = np.dtype(dtype)
+    if not np.issubdtype(dtype, np.inexact):
+        # bfloat16, float8 and the like: TensorFlow knows
+        import tensorflow as tf
+
+        return float(tf.as_dtype(dtype).max)
+    return float(np.finfo(dtype).max)
+
+
+def tiny_of(dtype: Any) -> float:
+    """Smallest normal number of a float dtype."""
+    name = np.dtype(dtype).name
+    return float(np.finfo("float32" if name == "bfloat16" else name).tiny)
+
+
+def blame(op: FailingOp, deadline: float) -> Dict[str, Any]:
+    """Decide whose bug it is.
+
+    Parameters
+    ----------
+    op : FailingOp
+        The origin with its operands.
+    deadline : float
+        `time.monotonic()` at which no further engine is asked.
+
+    Returns
+    -------
+    dict
+        ``verdict``, ``reason``, ``references``: the report's ``whose_bug``.
+    """
+    if op.error is not None:
+        return _of_refusal(op)
+    answers = ask(op, deadline)
+    output = _answer_of(op)
+    try:
+        compared = Comparison(op, op.values, output)
+    except NoReference as error:
+        verdict, why = _without_reference(op, answers, str(error))
+    else:
+        answers.references.insert(0, _numpy_said(compared))
+        verdict, why = _decide(op, compared, answers)
+    op.why = why
+    reason = "%s %s. %s" % (_what(op, output), words(output), why)
+    return {"verdict": verdict, "reason": reason, "references": answers.references}
+
+
+def _answer_of(op: FailingOp) -> Any:
+    if op.outputs and not op.call.in_place and op.slot < len(op.outputs):
+        return op.outputs[op.slot]
+    return op.call.run(op.values, op.mode)[op.slot]
+
+
+def same_side(op: FailingOp, values: List[Any]) -> Optional[str]:
+    """Tell, by the reference alone, what the op's failure on some operands is: None when unknown.
+
+    ``legitimate`` (no finite answer fits) or ``computed`` (one does).
+    """
+    try:
+        output = op.call.run(values, op.mode)[op.slot]
+        compared = Comparison(op, values, output)
+    except Exception:
+        return None
+    return "computed" if compared.fits.any() else "legitimate"
+
+
+def _decide(op: FailingOp, compared: Comparison, answers: Answers) -> Tuple[str, str]:
+    name = op.call.op_type
+    if not compared.fits.any():
+        return _legitimate(op, compared)
+    example = "the exact result is finite (%.6g at %s, within %.3g, the largest %s)" % (
+        compared.example(compared.fits), list(compared.place(compared.fits)), compared.limit,
+        _dtype_of(op),
+    )  # fmt: skip
+    between = largest_intermediate(name, op.values, op.call.attrs)
+    if between > EDGE * compared.limit:
+        # the order of a sum may differ from run to run: disagreement proves nothing here
+        return UNDECIDED, _overflow_between(name, example, between, compared.limit)
+    if answers.unsteady:
+        return HARDWARE, (
+            "%s, and %d of %d runs of the op on the same operands answered otherwise: memory or "
+            "processor are suspected" % (example, answers.unsteady, answers.repetitions)
+        )
+    flushed = _flushed(op)
+    if flushed is not None:
+        return flushed
+    if op.operands_bad():
+        return UNDECIDED, "%s, but operands are non-finite themselves (masks)" % example
+    return DEFECT, (
+        "all operands are finite and %s: %s should not answer %s here%s"
+        % (example, name, _kinds(op.bits), _who_is_right(answers))
+    )
+
+
+def _legitimate(op: FailingOp, compared: Comparison) -> Tuple[str, str]:
+    if compared.undefined.any():
+        said = "No finite answer exists for these operands: the float64 reference is %s too" % (
+            _number(compared.example(compared.undefined))
+        )
+    elif compared.beyond.any():
+        said = "The exact result (%.6g) is beyond %.6g, the largest %s" % (
+            compared.example(compared.beyond), compared.limit, _dtype_of(op)
+        )  # fmt: skip
+    else:
+        return UNDECIDED, "the exact result (%.6g) lies at the very edge of %s" % (
+            compared.example(compared.edge), _dtype_of(op)
+        )  # fmt: skip
+    return USER, "%s (%d of %d elements); the op does what it documents" % (
+        said, int((compared.undefined | compared.beyond).sum()), compared.count
+    )  # fmt: skip
+
+
+def _flushed(op: FailingOp) -> Optional[Tuple[str, str]]:
+    """Try the reference with subnormal operands set to zero, as TensorFlow's threads do."""
+    values = []
+    for value in op.values:
+        if arrays.is_float(value) and value.dtype.kind != "c":
+            wide = widened(value)
+            value = np.where(np.abs(wide) < tiny_of(value.dtype), 0, value).astype(value.dtype)
+        values.append(value)
+    if all(np.array_equal(a, b, equal_nan=False) for a, b in zip(values, op.values)):
+        return None
+    compared = Comparison(op, values, _answer_of(op))
+    if compared.fits.any():
+        return None
+    return USER, (
+        "An operand is smaller than the smallest normal number of its dtype; TensorFlow may take "
+        "it for zero, and with zero no finite answer exists"
+    )
+
+
+def _overflow_between(name: str, example: str, between: float, limit: float) -> str:
+    if np.isinf(between):
+        return "%s, but nothing bounds what %s computes on the way" % (example, name)
+    return (
+        "%s, but partial results of %s can reach %.3g (limit %.3g). In which precision it "
+        "accumulates is not documented: a known limit of the arithmetic rather than a defect"
+        % (example, name, between, limit)
+    )
+
+
+def _who_is_right(answers: Answers) -> str:
+    right = [engine for engine, bits in answers.bits.items() if bits == 0]
+    return "; finite with: " + ", ".join(right) if right else ""
+
+
+def _without_reference(op: FailingOp, answers: Answers, why: str) -> Tuple[str, str]:
+    if answers.unsteady:
+        return HARDWARE, "%s; %d of %d runs on the same operands answered otherwise" % (
+            why, answers.unsteady, answers.repetitions
+        )  # fmt: skip
+    right = [engine for engine, bits in answers.bits.items() if bits == 0]
+    if right:
+        return UNDECIDED, "%s; finite with: %s" % (why, ", ".join(right))
+    return UNDECIDED, "%s; every engine that answered says the same" % why
+
+
+def without_op(origin: Optional[Dict[str, Any]], why: str) -> Dict[str, Any]:
+    """Decide where there is no op to ask: values that came with the batch, or nothing known."""
+    verdict, reason = UNDECIDED, why
+    if origin is not None and origin["phase"] == "input":
+        verdict = USER
+        reason = "%s came with its bad values: %s, and there is none to reproduce" % (
+            origin["input"]["name"], why
+        )  # fmt: skip
+    return {"verdict": verdict, "reason": _versions() + reason, "references": []}
+
+
+def _of_refusal(op: FailingOp) -> Dict[str, Any]:
+    assert op.error is not None
+    kind = type(op.error).__name__
+    said = "%s raised %s" % (op.call.op_type, brief(op.error)[:300])
+    if kind in _REFUSALS:
+        op.why = "the op refuses operands that its documentation excludes"
+        reason = "%s: %s" % (said, op.why)
+        return {"verdict": USER, "reason": _versions() + reason, "references": []}
+    return {"verdict": UNDECIDED, "reason": _versions() + said, "references": []}
+
+
+def _numpy_said(compared: Comparison) -> Dict[str, Any]:
+    counts = [
+        (int(compared.undefined.sum()), "non-finite"),
+        (int(compared.beyond.sum()), "finite, beyond the dtype"),
+        (int(compared.edge.sum()), "at the edge of the dtype"),
+        (int(compared.fits.sum()), "finite and within the dtype"),
+    ]
+    detail = ", ".join("%d %s" % pair for pair in counts if pair[0])
+    return {
+        "engine": "NumPy float64",
+        "finite": not compared.undefined.any(),
+        "detail": "of the %d non-finite elements: %s" % (compared.count, detail),
+    }
+
+
+# -- words for an issue
+def _what(op: FailingOp, output: Any) -> str:
+    operands = ", ".join(
+        "%s %s%s %s" % (name, value.dtype.name, list(value.shape), _range(value))
+        for name, value in zip(op.call.names(), op.values)
+    )
+    if len(operands) > 700:
+        operands = operands[:700] + " ..."
+    return "%s%s(%s) -> %s%s:" % (
+        _versions(), op.call.op_type, operands, output.dtype.name, list(output.shape)
+    )  # fmt: skip
+
+
+def _range(value: Any) -> str:
+    stats = arrays.statistics("", value)
+    if not value.size or np.isnan(stats["min"]):
+        return words(value) if arrays.is_float(value) and value.size else ""
+    said = "in [%.6g, %.6g]" % (stats["min"], stats["max"])
+    bad = stats["nan"] + stats["pos_inf"] + stats["neg_inf"]
+    return said + (" with %d non-finite" % bad if bad else "")
+
+
+def _versions() -> str:
+    import tensorflow as tf
+
+    return "TensorFlow %s, Python %s: " % (tf.__version__, sys.version.split()[0])
+
+
+def _dtype_of(op: FailingOp) -> str:
+    return str(_answer_of(op).dtype.name)
+
+
+def _number(value: float) -> str:
+    return "%.6g" % value
+
+
+def _kinds(bits: int) -> str:
+    named = [(arrays.NAN, "NaN"), (arrays.POS, "Inf"), (arrays.NEG, "-Inf")]
+    return " and ".join(word for bit, word in named if bits & bit)

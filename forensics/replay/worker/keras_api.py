@@ -1,0 +1,195 @@
+"""What differs between the Keras families: Keras 3, Keras 2 (up to TensorFlow 2.15) and `tf_keras`.
+
+Several may be loaded in one process (TensorFlow 2.16 with TF_USE_LEGACY_KERAS has `keras` 3 beside
+`tf_keras` 2): types are collected from all of them, and what is done with an object goes by the
+object's own family.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, Dict, List, Optional, Tuple
+
+_NAMES = ("keras", "tf_keras")
+
+
+def packages() -> List[Any]:
+    """Keras packages that the program has loaded; `keras` where it has loaded none."""
+    loaded = [sys.modules[name] for name in _NAMES if hasattr(sys.modules.get(name), "__version__")]
+    if loaded:
+        return loaded
+    for name in _NAMES:
+        try:
+            return [importlib.import_module(name)]
+        except ImportError:
+            continue
+    return []
+
+
+def describe(things: Any = ()) -> str:
+    """Version of the Keras that the objects of a case are made of, e.g. ``tf_keras 2.16.0``."""
+    roots = {type(thing).__module__.split(".")[0] for thing in things}
+    roots |= {k.__module__.split(".")[0] for thing in things for k in type(thing).__mro__}
+    found = [p for p in packages() if p.__name__.split(".")[0] in roots] or packages()[:1]
+    names = []
+    for package in found:
+        name = package.__name__.split(".")[0]
+        names.append(package.__version__ if name == "keras" else name + " " + package.__version__)
+    return ", ".join(names) or "none"
+
+
+def is_old(package: Any) -> bool:
+    """Whether a package is of the second generation."""
+    return str(getattr(package, "__version__", "3")).split(".")[0] in ("1", "2")
+
+
+def old_is_loaded() -> bool:
+    """Whether any object of this process can be of Keras 2."""
+    return any(is_old(package) for package in packages())
+
+
+def of_old_keras(thing: Any) -> bool:
+    """Whether an object is of Keras 2, by the packages of its classes."""
+    old = {p.__name__.split(".")[0] for p in packages() if is_old(p)}
+    return any(kind.__module__.split(".")[0] in old for kind in type(thing).__mro__)
+
+
+def types(*paths: str) -> Tuple[type, ...]:
+    """Classes by their path below a Keras package, from every package that has them."""
+    found = []
+    for package in packages():
+        for path in paths:
+            value = package
+            for part in path.split("."):
+                value = getattr(value, part, None)
+            if isinstance(value, type) and value not in found:
+                found.append(value)
+    return tuple(found)
+
+
+def layer_types() -> Tuple[type, ...]:
+    """Return the base classes of layers."""
+    return types("layers.Layer")
+
+
+def metric_types() -> Tuple[type, ...]:
+    """Return the base classes of metrics."""
+    return types("metrics.Metric")
+
+
+def optimizer_types() -> Tuple[type, ...]:
+    """Return the base classes of optimizers; Keras 2 has two generations of them."""
+    return types("optimizers.Optimizer", "optimizers.legacy.Optimizer")
+
+
+def variable_types() -> Tuple[type, ...]:
+    """Classes of Keras's own variables; Keras 2 has none, it uses TensorFlow's."""
+    return types("Variable")
+
+
+def floatx() -> str:
+    """Name of the default float type."""
+    for package in packages():
+        return str(package.backend.floatx())
+    return "float32"
+
+
+# -- what is done with a model or an optimizer
+def call_train_function(model: Any, data: Any) -> Any:
+    """Run one step of a compiled model as `fit` does, on a batch of tensors.
+
+    The function of Keras 2 is traced with its iterator as an argument: only one of `tf.data` does.
+    """
+    model.make_train_function()
+    model.reset_metrics()
+    if not of_old_keras(model):
+        return model.train_function(iter([data]))
+    import tensorflow as tf
+
+    return model.train_function(iter(tf.data.Dataset.from_tensors(data)))
+
+
+def optimizer_variables(optimizer: Any) -> List[Any]:
+    """Variables of an optimizer, whether `variables` is a property or a method.
+
+    Keras 2 keeps rates and other settings in variables that it does not count among them.
+    """
+    variables = getattr(optimizer, "variables", [])
+    found = list(variables() if callable(variables) else variables)
+    if not of_old_keras(optimizer):
+        return found
+    known = {id(variable) for variable in found}
+    settings = [
+        *vars(optimizer).values(),
+        *(getattr(optimizer, "_hyper", None) or {}).values(),
+        *vars(getattr(optimizer, "_loss_scale", None) or _Nothing()).values(),
+    ]
+    return found + [s for s in settings if hasattr(s, "handle") and id(s) not in known]
+
+
+class _Nothing:
+    """Has no attributes."""
+
+
+def build_optimizer(optimizer: Any, variables: Any) -> None:
+    """Create the slots of an optimizer, which is needed before a file is loaded into them."""
+    if hasattr(optimizer, "built") and not of_old_keras(optimizer):
+        if not optimizer.built:
+            optimizer.build(variables)
+        return
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if hasattr(optimizer, "build"):
+        # of this generation a second call only fails where other variables are given
+        if not getattr(inner, "_built", False):
+            optimizer.build(variables)
+    elif hasattr(inner, "_create_all_weights"):
+        inner._create_all_weights(variables)
+
+
+def gradient_method(optimizer: Any) -> str:
+    """Name of the method that takes the gradients: of every optimizer of its family."""
+    return "apply_gradients" if of_old_keras(optimizer) else "apply"
+
+
+# -- saved by another version
+def saved_by(path: str) -> Optional[str]:
+    """Version of Keras that wrote a `.keras` or HDF5 file; None when the file does not tell."""
+    try:
+        if path.endswith(".keras"):
+            return _version_in_archive(path)
+        return _version_in_hdf5(path) if path.endswith((".h5", ".hdf5")) else None
+    except Exception:
+        return None
+
+
+def _version_in_archive(path: str) -> Optional[str]:
+    import json
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo("metadata.json")
+        if member.file_size > 1 << 20:
+            return None
+        told: Dict[str, Any] = json.loads(archive.read(member))
+    return str(told["keras_version"])[:40]
+
+
+def _version_in_hdf5(path: str) -> Optional[str]:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        told = file.attrs.get("keras_version")
+        if told is None and "model_weights" in file:
+            told = file["model_weights"].attrs.get("keras_version")
+    if told is None:
+        return None
+    return (told.decode() if isinstance(told, bytes) else str(told))[:40]
+
+
+def version_gap(path: str, model: Any) -> Optional[str]:
+    """Say that a file was written by another Keras than the one it is loaded into."""
+    theirs, ours = saved_by(path), describe([model])
+    if theirs is None or theirs.split(".")[:2] == ours.split(" ")[-1].split(".")[:2]:
+        return None
+    return "it was saved by Keras %s, this is Keras %s" % (theirs, ours)

@@ -41,6 +41,7 @@ class Comparison:
         self.mask = np.broadcast_to(arrays.bad_mask(output), output.shape)
         exact = np.broadcast_to(np.asarray(exact), output.shape)
         self.at_bad = exact[self.mask]
+        self.answered = output[self.mask]
         self.limit = largest_of(output.dtype)
         with np.errstate(all="ignore"):
             size = np.abs(self.at_bad)
@@ -156,7 +157,7 @@ def _decide(op: FailingOp, compared: Comparison, answers: Answers) -> Tuple[str,
         return UNDECIDED, "%s, but operands are non-finite themselves (masks)" % example
     return DEFECT, (
         "all operands are finite and %s: %s should not answer %s here%s"
-        % (example, name, _kinds(op.bits), _who_is_right(answers))
+        % (example, name, _kinds(compared), _who_is_right(answers))
     )
 
 
@@ -304,6 +305,7 @@ def _number(value: float) -> str:
     return "%.6g" % value
 
 
-def _kinds(bits: int) -> str:
+def _kinds(compared: Comparison) -> str:
+    bits = arrays.badness(compared.answered[compared.fits])
     named = [(arrays.NAN, "NaN"), (arrays.POS, "Inf"), (arrays.NEG, "-Inf")]
     return " and ".join(word for bit, word in named if bits & bit)

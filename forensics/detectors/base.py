@@ -10,6 +10,7 @@ from forensics.domain.findings import Finding, NotChecked, Severity
 from forensics.domain.scene import Scene
 
 REPLAY_LINE = "forensics analyze LOGDIR --replay train.py:replay_case"
+TRUST_LINE = "forensics analyze LOGDIR --trust"
 LOSS_LINE = 'tf.summary.scalar("train/loss", loss, step=step)'
 GRADIENT_LINE = (
     'tf.summary.scalar("train/gradient_norm", tf.linalg.global_norm(gradients), step=step)'
@@ -80,7 +81,18 @@ class Detector(Protocol):
 def not_observed(code: str, scene: Scene, what: str) -> NotChecked:
     """Return the answer of a detector whose replayed step is missing, with the replay's reason."""
     if scene.replay is None:
-        reason = f"{what}: the failing step was not run again"
-    else:
-        reason = f"{what}: {scene.replay.reason or scene.replay.status.value}"
+        return not_replayed(code, scene, f"{what}: ")
+    reason = f"{what}: {scene.replay.reason or scene.replay.status.value}"
     return NotChecked(code, reason, ("replay",), REPLAY_LINE)
+
+
+def not_replayed(code: str, scene: Scene, what: str = "") -> NotChecked:
+    """Return the answer of a detector that needs a replay where there was none, with the remedy.
+
+    A recording in the log directory is replayed only if the caller trusts it.
+    """
+    reason = f"{what}the failing step was not run again"
+    if not scene.run.recordings:
+        return NotChecked(code, reason, ("replay",), REPLAY_LINE)
+    reason += "; a recording of it is there, and is run only if you trust who made it"
+    return NotChecked(code, reason, ("replay",), TRUST_LINE)

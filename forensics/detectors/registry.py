@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 
-from forensics.detectors.base import REPLAY_LINE, Detector
+from forensics.detectors.base import Detector, not_replayed
 from forensics.detectors.data_scale import DataScale
 from forensics.detectors.dead_gradients import DeadGradients
 from forensics.detectors.dead_units import DeadUnits
@@ -73,8 +73,7 @@ def inspect(scene: Scene, detectors: Sequence[Detector] = DETECTORS) -> Inspecti
     not_checked: list[NotChecked] = []
     for detector in detectors:
         if detector.needs_replay and scene.replay is None:
-            reason = "the failing step was not run again"
-            not_checked.append(NotChecked(detector.code, reason, ("replay",), REPLAY_LINE))
+            not_checked.append(not_replayed(detector.code, scene))
             continue
         for answer in detector.detect(scene):
             if isinstance(answer, Finding):

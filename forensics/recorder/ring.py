@@ -6,7 +6,8 @@ ones that one is kept which still has to give the lead. At most two states and `
 batches lie there.
 
 When the loss or the state goes bad, the ring stops at the failure: ``keep`` more batches are added
-(for remedies to prove themselves on) and nothing is removed, until a state is finite again.
+(for remedies to prove themselves on) and nothing is removed, until a whole period went well and the
+state is finite.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Ring:
         self.folder, self.keep, self.every = folder, keep, every
         self.frozen: int | None = None
         """Step that went bad, while the ring stands still."""
+        self._troubled = False
         self._states: list[int] = []
         self._batches: list[int] = []
         self._due: int | None = None
@@ -64,8 +66,14 @@ class Ring:
         return self.folder / f"state-{step:09d}.npz"
 
     def wants_state(self, step: int) -> bool:
-        """Whether the state before `step` is due."""
-        return self._due is None or step >= self._due
+        """Whether the state before `step` is due, and nothing went bad since the last one was."""
+        if self._due is not None and step < self._due:
+            return False
+        if self._troubled:
+            self._troubled = False
+            self.looked_at_state(step)
+            return False
+        return True
 
     def looked_at_state(self, step: int) -> None:
         """Put the next state off by a period: this one was written, or was not fit to be."""
@@ -77,6 +85,7 @@ class Ring:
 
     def freeze(self, step: int) -> bool:
         """Stand still at a bad step; whether it had not already."""
+        self._troubled = True
         if self.frozen is not None:
             return False
         self.frozen = step

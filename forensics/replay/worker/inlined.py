@@ -36,6 +36,8 @@ class Birth:
         Ops from it to an assignment or a result of the function; empty: it reaches none.
     attrs : dict
         Attributes of the op by name.
+    source : dict or None
+        The user's line that made the op, where a program did.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Birth:
         self.around: List[str] = []
         self.path = path
         self.attrs: Dict[str, Any] = {}
+        self.source: Optional[Dict[str, Any]] = None
 
 
 class Body:

@@ -78,6 +78,7 @@ class Fallbacks:
         self.instrument = instrument
         found.origin, found.others, found.benign = named.origin, named.others, named.benign
         found.chain, found.rows, found.record = named.chain, named.rows, None
+        found.operands = named.operands
         self.notes.extend(named.notes)
         return found
 

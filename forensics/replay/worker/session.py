@@ -94,8 +94,9 @@ class Session:
         if self.scan is not None:
             self.reproduction.attempts.extend(self.scan.attempts(self.reproduction.mode))
         for part in (
-            self._localise, self._rows, self._whose_bug, self._reproducer, self._check_numerics,
-            self._trials,
+            self._localise, self._rows, self._check_numerics, self._trials,
+            # last: they run single kernels on operands of their own making, and a kernel may abort
+            self._whose_bug, self._reproducer,
         ):  # fmt: skip
             self.channel.partial(self.answer)
             with self._surviving(part.__name__.strip("_")):

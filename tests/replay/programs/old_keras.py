@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +21,7 @@ class Logarithm(keras.layers.Layer):  # type: ignore[misc]
         return tf.math.log(x)
 
 
-def batch(step: int) -> Tuple[Any, Any]:
+def batch(step: int) -> tuple[Any, Any]:
     rng = np.random.default_rng(step)
     x = rng.random((8, 4)).astype(np.float32)
     if step == FAILING_STEP:
@@ -43,16 +43,16 @@ def build(optimizer: Any) -> Any:
     return model
 
 
-def fit_case() -> Dict[str, Any]:
+def fit_case() -> dict[str, Any]:
     return {"model": build(keras.optimizers.Adam(1e-3)), "batch": batch}
 
 
-def legacy_case() -> Dict[str, Any]:
+def legacy_case() -> dict[str, Any]:
     """Take an optimizer of the first generation, whose update is one fused op."""
     return {"model": build(keras.optimizers.legacy.Adam(1e-3)), "batch": batch}
 
 
-def loop_case() -> Dict[str, Any]:
+def loop_case() -> dict[str, Any]:
     """Write the loop as a tf.function, with a ReplayCase of a package that is not installed."""
     from forensics import ReplayCase
 
@@ -74,7 +74,7 @@ def loop_case() -> Dict[str, Any]:
     return case  # type: ignore[no-any-return]
 
 
-def half_case() -> Dict[str, Any]:
+def half_case() -> dict[str, Any]:
     """Lose the update of one step to float16, whose scaled gradients overflow; labels go bad then.
 
     The skipped update does no harm; the labels of the failing step do.
@@ -90,7 +90,7 @@ def half_case() -> Dict[str, Any]:
     )
     model.compile(keras.optimizers.Adam(1e-3), loss="mse")
 
-    def labelled(step: int) -> Tuple[Any, Any]:
+    def labelled(step: int) -> tuple[Any, Any]:
         x, y = batch(step)
         x = np.abs(x) / 100.0
         if step == FAILING_STEP:

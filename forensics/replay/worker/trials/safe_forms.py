@@ -301,8 +301,5 @@ _FORMS: Dict[str, Tuple[str, str, List[Tuple[str, Form]]]] = {
     "ResourceGather": ("check_labels", "labels", [(_LAST, _known_row)]),
 }  # fmt: skip
 
-INFINITE_OPERANDS = {
-    op: ("finite_mask", "safe form", _MASKS)
-    for op in ("Sub", "AddV2", "Add", "Mul", "MatMul", "BatchMatMulV2", "BatchMatMulV3", "Sum")
-}
+INFINITE_OPERANDS = dict.fromkeys(("Sub", "AddV2", "Add", "Mul", "MatMul", "BatchMatMulV2", "BatchMatMulV3", "Sum"), ("finite_mask", "safe form", _MASKS))
 """Forms of ops that fail only because an operand was infinite already, by habit: a mask."""

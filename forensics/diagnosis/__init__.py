@@ -10,6 +10,7 @@ from forensics.diagnosis.clues import SHAPES, Clue, Sign, unique
 from forensics.diagnosis.mechanisms import is_understood, replay_clues
 from forensics.diagnosis.remedies import remedies
 from forensics.diagnosis.signs import curve_clues, finding_clues
+from forensics.diagnosis.variants import belonging
 from forensics.diagnosis.weigh import CEILING, Weighed, weigh
 from forensics.domain.diagnosis import Cause, Diagnosis, Grade
 from forensics.domain.findings import Finding, Severity
@@ -107,11 +108,12 @@ def _grade(one: Weighed, codes: Sequence[str], replay: ReplayResult | None) -> G
     if one.cause is Cause.UNKNOWN:
         return _witnessed(codes)
     reproduced = replay is not None and replay.status is ReplayStatus.REPRODUCED
-    if reproduced and replay is not None:
-        own = CATALOGUE[one.cause].remedies
+    if replay is not None:
+        own = belonging(CATALOGUE[one.cause].remedies)
         fixed = {t.remedy for t in replay.trials if t.status is TrialStatus.FIXED}
         if fixed & set(own):
             return Grade.FIX_VERIFIED
+    if reproduced:
         return Grade.REPRODUCED if _beyond_shapes(one) else Grade.INFERRED
     weights = CATALOGUE[one.cause].weights
     shown = [c for c in one.supporting if c.sign not in SHAPES and weights[c.sign] >= STRONG]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain
 
+from forensics.diagnosis.variants import EVERYWHERE, LOWER, belonging
 from forensics.domain.diagnosis import Remedy
 from forensics.domain.replay import Origin, Phase, ReplayResult, TrialStatus
 
@@ -110,6 +111,10 @@ keras.config.set_dtype_policy("float32")          # or only where it overflows:
 keras.layers.Activation("softmax", dtype="float32")
 loss = loss_function(y, tf.cast(predictions, tf.float32))"""
 
+_ALL_FLOAT32 = """\
+keras.config.set_dtype_policy("float32")          # before the model is built
+x = tf.cast(x, tf.float32)                        # where the program casts by hand"""
+
 _SCALING = """\
 # Keras 3 scales the loss by itself under "mixed_float16" in fit(); in a loop:
 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -141,6 +146,29 @@ model.compile(keras.optimizers.Adam(learning_rate, global_clipnorm=1.0), loss=lo
 _EPSILON = """\
 optimizer = keras.optimizers.Adam(learning_rate, epsilon=1e-4)  # float16 ends near 6e-8"""
 
+_MASK = """\
+# softmax of a row whose every score is -inf is 0/0: mask with a large finite number
+scores = tf.where(mask, scores, -1e9)             # float16: -3e4"""
+
+_ROWS = """\
+# look at these rows first: what makes them different is the cause
+bad = set(rows)                                   # as numbered in the report, per batch
+keep = [i for i in range(len(x)) if i not in bad]
+x, y = x[keep], y[keep]"""
+
+_TARGETS = """\
+mean, std = y_train.mean(), y_train.std()
+model.fit(x_train, (y_train - mean) / std)        # and y = model.predict(x) * std + mean"""
+
+_BOUNDED = """\
+keras.layers.LSTM(units)                          # activation="tanh", as is the default"""
+
+_CLIP_VALUE = """\
+optimizer = keras.optimizers.Adam(learning_rate, clipvalue=0.5)"""
+
+_NO_JIT = """\
+model.compile(optimizer, loss=loss, jit_compile=False)"""
+
 _RESTORE = """\
 # restore the last checkpoint that `forensics checkpoint LOGDIR` calls clean, and check it
 for v in model.variables:
@@ -159,6 +187,19 @@ REMEDIES: dict[str, tuple[str, str]] = {
     "clip_global_norm": ("one bad step cannot move the weights far", _CLIP),
     "learning_rate_div_10": ("the step stays inside the stable range", _RATE),
     "learning_rate_times_10": ("the steps are too small to see", _RATE.replace("/ 10", "* 10")),
+    "clip_value": ("no element of a gradient gets large", _CLIP_VALUE),
+    "learning_rate_div_100": (
+        "the step stays inside the stable range",
+        _RATE.replace("/ 10", "/ 100"),
+    ),
+    "learning_rate_div_1000": (
+        "the step stays inside the stable range",
+        _RATE.replace("/ 10", "/ 1000"),
+    ),
+    "learning_rate_div_10000": (
+        "the step stays inside the stable range",
+        _RATE.replace("/ 10", "/ 10000"),
+    ),
     "warm_up": ("the first steps, where curvature is highest, are small", _WARM_UP),
     "learning_rate_schedule": ("a smaller step leaves the plateau's edge", _SCHEDULE),
     "from_logits": ("logarithm and softmax are computed together, without log(0)", _LOGITS),
@@ -169,14 +210,18 @@ REMEDIES: dict[str, tuple[str, str]] = {
     "clip_operand": ("the operand stays inside the op's domain", _CLIP_OPERAND),
     "regularise_matrix": ("the matrix stays positive definite", _JITTER),
     "double_where": ("the branch that is not taken gets harmless operands", _DOUBLE_WHERE),
+    "finite_mask": ("no row of scores is infinite throughout", _MASK),
     "check_data": ("finds the batches and rows that hold NaN or Inf", _CHECK_DATA),
     "drop_bad_rows": ("training never sees them", _DROP_BAD),
     "normalise_inputs": ("all columns get unit scale", _NORMALISE),
+    "drop_culprit_rows": ("these rows alone make the step fail", _ROWS),
     "drop_outliers": ("one corrupt record cannot overflow the loss", _OUTLIERS),
+    "normalise_targets": ("the loss and its gradients get unit scale", _TARGETS),
     "robust_loss": ("the gradient of an outlier is bounded", _ROBUST),
     "check_labels": ("finds the label before the loss does", _LABELS),
     "he_initialisation": ("every layer keeps the scale of its input", _HE),
     "normalise_layers": ("activations keep unit scale whatever the depth", _NORM_LAYERS),
+    "float32": ("float32 reaches 3.4e38, float16 ends at 65504", _ALL_FLOAT32),
     "float32_output": ("the last layers and the loss get the range of float32", _FLOAT32),
     "loss_scaling": ("small gradients survive, overflowing steps are skipped", _SCALING),
     "bfloat16": (
@@ -185,10 +230,12 @@ REMEDIES: dict[str, tuple[str, str]] = {
     ),
     "match_loss": ("activation and loss belong together", _MATCH),
     "relu_he": ("the slope of the activation is 1, not below 1/4", _RELU),
+    "bounded_recurrence": ("the state cannot grow from step to step", _BOUNDED),
     "residual": ("the gradient has a path around each block", _RESIDUAL),
     "leaky_relu": ("units that are off still get a gradient", _LEAKY),
     "reset_slots": ("poisoned moments are dropped, weights are kept", _SLOTS),
     "larger_epsilon": ("the divisor of the update cannot underflow", _EPSILON),
+    "jit_off": ("the kernels are those of TensorFlow, not of XLA", _NO_JIT),
     "restore_clean": ("the run starts from finite weights", _RESTORE),
     "repeat_elsewhere": ("tells a machine's fault from the program's", _REPLAY),
     "replay": ("names the op that made the first bad value", _REPLAY),
@@ -217,7 +264,8 @@ _FITTING = {
          "MatrixDeterminant", "LogMatrixDeterminant", "SelfAdjointEigV2", "Svd", "Qr"),
         "regularise_matrix",
     ),
-    **dict.fromkeys(("Pow", "Softmax"), "double_where"),
+    "Pow": "double_where",
+    **dict.fromkeys(("Softmax", "LogSoftmax"), "finite_mask"),
 }  # fmt: skip
 """Safe form of an op that left its domain (`Mean`: of nothing, which divides by 0)."""
 
@@ -231,8 +279,10 @@ def remedies(slugs: Iterable[str], replay: ReplayResult | None) -> tuple[Remedy,
     """Return the remedies with what their trials said; those that helped come first.
 
     Where the replay named an op, its own safe form comes next and those of other ops are left out.
-    Where a tenth of the learning rate failed later, a still lower one comes after it.
+    Where a tenth of the learning rate failed later, a still lower one comes after it. Other forms
+    of a remedy are named where they helped.
     """
+    listed = slugs = tuple(slugs)
     tried = {
         t.remedy: t.status.value
         for t in (replay.trials if replay is not None else ())
@@ -240,12 +290,20 @@ def remedies(slugs: Iterable[str], replay: ReplayResult | None) -> tuple[Remedy,
     }
     if replay is not None and replay.origin is not None and replay.origin.op_type is not None:
         own = _safe_form(replay.origin)
-        slugs = sorted(
-            (s for s in slugs if s in (own, None if own else _GENERAL) or s not in _SAFE_FORMS),
-            key=lambda s: s != own,
+        slugs = tuple(
+            sorted(
+                (s for s in slugs if s in (own, None if own else _GENERAL) or s not in _SAFE_FORMS),
+                key=lambda s: s != own,
+            )
         )
-    found = [Remedy(slug, *REMEDIES[slug], trial=tried.get(slug)) for slug in slugs]
-    return tuple(chain.from_iterable(map(_with_next, sorted(found, key=_order))))
+    helped = [s for s in (*belonging(listed), *EVERYWHERE) if tried.get(s) == "fixed"]
+    slugs = tuple(dict.fromkeys((*slugs, *helped)))
+    found = sorted(
+        (Remedy(slug, *REMEDIES[slug], trial=tried.get(slug)) for slug in slugs), key=_order
+    )
+    if any(slug in tried for slug in LOWER):
+        return tuple(found)
+    return tuple(chain.from_iterable(map(_with_next, found)))
 
 
 def _order(remedy: Remedy) -> int:

@@ -25,8 +25,12 @@ def reproduced(replay: ReplayResult | None) -> bool:
 
 
 def date_failure(replay: ReplayResult | None, target: Target) -> Date:
-    """Return the replay's step where it reproduced the failure, else what the files say."""
-    if replay is not None and reproduced(replay) and replay.step is not None:
+    """Return the replay's step where it reproduced the failure, else what the files say.
+
+    A scan finds a batch, not its step: the files say when it came.
+    """
+    stepped = replay is not None and reproduced(replay) and replay.scan is None
+    if replay is not None and stepped and replay.step is not None:
         tag = target.tag or (replay.origin.op_name if replay.origin is not None else None)
         return Date(replay.step, (replay.step, replay.step), StepAxis.BATCH, tag)
     if target.symptom == "none":

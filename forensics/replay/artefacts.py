@@ -66,7 +66,9 @@ def read_data(path: Path) -> bytes:
     ValueError
         When it is no regular file, too large, or no archive of plain arrays.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    # a pipe of that name must not make the parent wait for a writer
+    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, os.O_RDONLY | careful)
     with os.fdopen(descriptor, "rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):

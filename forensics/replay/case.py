@@ -27,7 +27,8 @@ class ReplayCase:
         model.optimizer}``.
     dataset : tf.data.Dataset, optional
         Batched; stands in for `batch`: its n-th element is the batch of step n, and it is gone
-        over again when it ends, as ``fit`` does. It must not be shuffled anew.
+        over again when it ends, as ``fit`` does. Shuffled anew each time it has no batch of step
+        n: replay it with ``--scan``, which goes over all of it for the guilty batches.
 
     Raises
     ------

@@ -27,6 +27,9 @@ with eight steps to go clipping and a tenth of the learning rate still helped)."
 SPANS = 5000
 """Spans of finite losses that are sent: those nearest to the failure."""
 
+LOSSES = 500
+"""Logged losses that are sent, to tell where the loss was lowest."""
+
 
 def run_replay(request: ReplayRequest, progress: Callable[[str], None]) -> ReplayResult:
     """Replay in a child process; a crash, a hang or nonsense becomes a result, never an exception.
@@ -122,9 +125,13 @@ def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
             for c in _offered(starts)
         ],
         "last_step": _last_step(request),
+        "failing_step": (
+            None if request.failing_step is None else request.failing_step + request.step_offset
+        ),
         "clean_step": _clean_step(request),
         "clean_state": clean_state,
         "finite_losses": finite_losses(request) if wanted else [],
+        "logged_losses": logged_losses(request) if wanted else [],
         "observe_step": _last_trained(request),
         "symptom": request.symptom,
         "loss_limit": request.loss_limit,
@@ -203,6 +210,18 @@ def finite_losses(request: ReplayRequest) -> list[tuple[int, int]]:
         else:
             spans.append((step, step))
     return spans[-SPANS:]
+
+
+def logged_losses(request: ReplayRequest) -> list[tuple[int, float]]:
+    """Return step and training loss of the batches before the failure, as logged, in order."""
+    last = _last_step(request)
+    found = {
+        int(step) + request.step_offset: float(value)
+        for series in request.run.of(Quantity.TRAIN_LOSS, StepAxis.BATCH)
+        for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True)
+        if math.isfinite(value) and 0 <= step + request.step_offset <= last
+    }
+    return sorted(found.items())[-LOSSES:]
 
 
 def _last_trained(request: ReplayRequest) -> int:

@@ -23,6 +23,7 @@ from forensics.diagnosis import diagnose
 from forensics.diagnosis.catalogue import CATALOGUE
 from forensics.diagnosis.clues import Clue, Sign
 from forensics.diagnosis.remedies import REMEDIES
+from forensics.diagnosis.variants import EVERYWHERE, belonging
 from forensics.diagnosis.weigh import CEILING, FLOOR, weigh
 from forensics.domain.diagnosis import Cause, Diagnosis, Grade
 from forensics.domain.quantity import Quantity
@@ -332,7 +333,8 @@ def test_every_named_cause_has_a_scene() -> None:
 def test_the_catalogue_is_complete() -> None:
     assert set(CATALOGUE) == set(Cause)
     assert sum(e.prior for e in CATALOGUE.values()) == pytest.approx(1.0, abs=0.05)
-    assert {r for e in CATALOGUE.values() for r in e.remedies} == set(REMEDIES)
+    listed = {r for e in CATALOGUE.values() for r in e.remedies}
+    assert listed | set(belonging(listed)) | set(EVERYWHERE) == set(REMEDIES)
     weighed = {s for e in CATALOGUE.values() for s, w in e.weights.items() if w}
     assert weighed == set(Sign)
 

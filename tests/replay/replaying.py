@@ -58,9 +58,15 @@ def train(program: str, folder: Path) -> Path:
 def clean(path: Path) -> CheckpointStats:
     """Describe a clean checkpoint by its name."""
     kind = CheckpointFormat.TENSOR_BUNDLE
-    if path.name.endswith(".weights.h5"):
+    if path.suffix == ".h5":
         kind = CheckpointFormat.WEIGHTS_H5
     elif path.suffix == ".keras":
         kind = CheckpointFormat.KERAS_ARCHIVE
     step = int(re.findall(r"\d+", path.name)[0])
     return CheckpointStats(path.name, kind, step, StepSource.FILE_NAME, (), CheckpointStatus.CLEAN)
+
+
+def line_of(program: str, text: str) -> int:
+    """Find the number of the first line of a program that holds a text."""
+    lines = (PROGRAMS / f"{program}.py").read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)

@@ -31,7 +31,10 @@ def fresh() -> Iterator[None]:
 
 
 def guilty(
-    case: dict[str, Any], healthy: bool = True, traced: list[int] | None = None
+    case: dict[str, Any],
+    healthy: bool = True,
+    traced: list[int] | None = None,
+    losses: tuple[float, ...] = (),
 ) -> dict[str, Any]:
     """Ask for the guilty rows of step 3; `healthy`: step 2 went well from the same state."""
     ready = entry.Case(case)
@@ -45,6 +48,7 @@ def guilty(
     outcome = steps.judge(steps.own(steps.batch(FAILING)), everything.bad(before))
     assert outcome.symptom is not None
     failure = Failure((FAILING, before, steps.batch(FAILING)), outcome, outcome.symptom)
+    failure.losses = list(losses)
     if healthy:
         failure.healthy = before, steps.batch(FAILING - 1)
     if traced is not None:
@@ -287,6 +291,14 @@ def test_most_rows_of_a_batch_fail_by_themselves() -> None:
     found = guilty(loop(gram, batch))
     assert found["samples"] == list(range(8))
     assert any("8 of the 12 rows fail, each by itself" in note for note in found["row_notes"])
+
+
+def test_rows_of_a_divergence_are_only_the_first_to_overflow() -> None:
+    grown = "these rows are only the first to overflow"
+    for losses, expected in [((1.0, 1.2, 0.9, 1e7), True), ((1.0, 1.2, 0.9, 1.1), False)]:
+        found = guilty(loop(gram, planted(5)), traced=[5], losses=losses)
+        assert any(grown in note for note in found["row_notes"]) is expected
+        assert found["samples"] == [5]
 
 
 def test_a_batch_of_one_row() -> None:

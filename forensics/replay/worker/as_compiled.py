@@ -1,61 +1,93 @@
-"""Give a step that runs op by op the values that XLA computes, where those are not finite.
+"""Give a step that runs op by op the values that its compiled form computes, where those are bad.
 
 Some ops answer NaN under XLA and something finite, or an error, without it: `SqrtGrad` of 0 and 0,
-labels out of range. Each op of the eager step is compiled on its own and run on the operands it
-had; where only the compiled one is bad, its answer replaces the eager one. The trace then follows
-the failure as the compiled step has it. What only the fusion of several ops does is not seen.
+labels out of range. And both XLA and Grappler rewrite ops that follow one another: x / y / y
+becomes x / (y * y), whose denominator underflows. Each op of the eager step is compiled, alone or
+with those that made its operands, and run on the operands that it had; where only the compiled
+answer is bad, it replaces the eager one. The trace then follows the failure as the compiled step
+has it.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+import time
+from typing import Any, Dict, Iterator, List, Tuple
 
 from . import arrays
+from .programs import HANDLES, Executed, Program, is_pure
 from .trace import value_of
 
-_HANDLES = ("resource", "variant", "string")
+ALONE, WITH_PRODUCERS = 0, 3
+"""How far back the producers of an op's operands are compiled with it."""
+SECONDS = 120.0
+"""Time for compiling, all passes of a trace together."""
+KEPT_BYTES = 1 << 30
+"""Operands are kept alive up to this size, to compile what reads them with their producers."""
 
 
 class Compiled:
-    """Callback that compiles each op by itself; ops with the same types and shapes once.
+    """Callback that compiles each op; programs with the same ops, types and shapes once.
+
+    Parameters
+    ----------
+    jit : bool
+        Compile with XLA; otherwise make a graph, which Grappler rewrites.
+    depth : int
+        `ALONE`, or how many producers back belong to a program.
 
     Attributes
     ----------
     replaced : list of str
-        Types of the ops whose answer was replaced.
+        Ops of the programs whose answer was replaced, in the order they ran.
+    tried : int
+        Programs that were compiled.
+    in_time : bool
+        Whether all of them could be tried.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, jit: bool, depth: int) -> None:
+        self.jit, self.depth = jit, depth
         self.replaced: List[str] = []
-        self.tried = 0
+        self.in_time = True
+        self._deadline = time.monotonic() + SECONDS
         self._cache: Dict[Any, Any] = {}
-        self._busy = False
+        self._makers: Dict[int, Tuple[Executed, int]] = {}
+        self._kept = 0
+
+    @property
+    def tried(self) -> int:
+        """How many different programs were compiled."""
+        return len(self._cache)
 
     def __call__(
         self, op_type: Any, inputs: Any, attrs: Any, outputs: Any, op_name: Any = None,
         graph: Any = None,
     ) -> None:  # fmt: skip
         """Look at one op; called by TensorFlow right after it ran, before the trace is."""
-        if graph is not None or self._busy or not inputs:
+        name = op_type.decode() if isinstance(op_type, bytes) else str(op_type)
+        if graph is not None or not inputs or not is_pure(name):
             return
-        self._busy = True
-        try:
-            name = op_type.decode() if isinstance(op_type, bytes) else str(op_type)
-            self._compare(name, list(inputs), attrs, list(outputs or ()))
-        finally:
-            self._busy = False
-
-    def _compare(self, op_type: str, inputs: List[Any], attrs: Any, outputs: List[Any]) -> None:
+        if any(t.dtype.name in HANDLES for t in (*inputs, *outputs)):
+            return
+        executed = Executed(name, attrs, list(inputs))
         answers = [value_of(t) for t in outputs]
-        if not any(a is not None and arrays.is_float(a) for a in answers):
+        if any(a is not None and arrays.is_float(a) for a in answers) and not _bad(answers):
+            self._compare(executed, answers)
+        self._keep(executed, outputs)
+
+    def _keep(self, executed: Executed, outputs: Any) -> None:
+        self._kept += sum(a.nbytes for a in map(value_of, outputs) if a is not None)
+        if self.depth and self._kept < KEPT_BYTES:
+            for slot, tensor in enumerate(outputs):
+                self._makers[tensor._id] = (executed, slot)
+
+    def _compare(self, executed: Executed, answers: List[Any]) -> None:
+        if _bad([value_of(t) for t in executed.inputs]):
             return
-        if any(t.dtype.name in _HANDLES for t in inputs) or _bad(answers):
-            return
-        if _bad([value_of(t) for t in inputs]):
-            return
-        compiled = self._run(op_type, inputs, attrs)
-        if compiled is None or len(compiled) != len(answers):
+        program = Program(executed, self._makers, self.depth)
+        compiled = self._run(program)
+        if len(compiled) != len(answers):
             return
         for answer, other in zip(answers, map(value_of, compiled)):
             if answer is None or other is None or answer.shape != other.shape:
@@ -63,29 +95,31 @@ class Compiled:
             if arrays.badness(other):
                 # the tensor's own buffer, so that the tape sees it too
                 answer[...] = other
-                self.replaced.append(op_type)
+                self.replaced.append(program.names)
 
-    def _run(self, op_type: str, inputs: List[Any], attrs: Any) -> Optional[List[Any]]:
-        key = (op_type, repr(attrs), tuple((t.dtype, tuple(t.shape)) for t in inputs))
+    def _run(self, program: Program) -> List[Any]:
+        """Run the compiled program; nothing when it cannot be compiled, or no time is left."""
+        key = program.key
+        if key not in self._cache:
+            if time.monotonic() > self._deadline:
+                self.in_time = False
+                return []
+            self._cache[key] = program.compiled(self.jit)
         try:
-            if key not in self._cache:
-                self._cache[key] = _compile(op_type, attrs)
-            if self._cache[key] is None:
-                return None
-            self.tried += 1
-            found = self._cache[key](*inputs)
+            with _unheard():
+                found = self._cache[key](*program.given) if self._cache[key] else []
         except Exception:
             self._cache[key] = None
-            return None
-        return list(found) if isinstance(found, (list, tuple)) else [found]
+            return []
+        return list(found)
 
 
 @contextlib.contextmanager
-def as_compiled() -> Iterator[Compiled]:
-    """Replace what eager ops answer by what XLA answers, where only that is bad, in the block."""
+def as_compiled(jit: bool, depth: int) -> Iterator[Compiled]:
+    """Replace what eager ops answer by what they do compiled, where only that is bad."""
     from tensorflow.python.framework import op_callbacks
 
-    callback = Compiled()
+    callback = Compiled(jit, depth)
     op_callbacks.add_op_callback(callback)
     try:
         yield callback
@@ -95,74 +129,23 @@ def as_compiled() -> Iterator[Compiled]:
 
 @contextlib.contextmanager
 def _unheard() -> Iterator[None]:
-    """Run ops of the instrument's own that no callback is to hear of, within the block.
+    """Run ops of the instrument's own, compiled, that no callback is to hear of, in the block.
 
     The list of callbacks is being gone through by TensorFlow: another one stands in for it.
     """
+    import tensorflow as tf
     from tensorflow.python.eager import context
 
     local = context.context()._thread_local_data
     callbacks, local.op_callbacks = local.op_callbacks, []
+    eager = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(False)
     try:
         yield
     finally:
+        tf.config.run_functions_eagerly(eager)
         local.op_callbacks = callbacks
 
 
 def _bad(values: List[Any]) -> bool:
     return any(v is not None and arrays.badness(v) for v in values)
-
-
-def _compile(op_type: str, attrs: Any) -> Any:
-    """Make a function of one op; None for ops with a state or without a definition."""
-    import tensorflow as tf
-    from tensorflow.python.framework import op_def_library, op_def_registry
-
-    definition = op_def_registry.get(op_type)
-    if definition is None or definition.is_stateful:
-        return None
-    flat = tuple(attrs or ())
-    given = {str(k): v for k, v in zip(flat[::2], flat[1::2])}
-    inferred = {
-        name
-        for arg in definition.input_arg
-        for name in (arg.type_attr, arg.number_attr, arg.type_list_attr)
-        if name
-    }
-    fixed = {k: v for k, v in given.items() if k not in inferred and not k.startswith("_")}
-
-    def call(*tensors: Any) -> Any:
-        named = dict(_arguments(definition, given, tensors))
-        return op_def_library.apply_op(op_type, **named, **fixed)
-
-    # autograph has nothing to convert here, and op by op must not apply to this function
-    compiled = tf.function(call, jit_compile=True, autograph=False)
-
-    def run(*tensors: Any) -> Any:
-        eager = tf.config.functions_run_eagerly()
-        tf.config.run_functions_eagerly(False)
-        try:
-            with _unheard():
-                return compiled(*tensors)
-        finally:
-            tf.config.run_functions_eagerly(eager)
-
-    return run
-
-
-def _arguments(
-    definition: Any, attrs: Dict[str, Any], tensors: Tuple[Any, ...]
-) -> Iterator[Tuple[str, Any]]:
-    """Arguments of an op by name: lists of tensors are flat in a callback."""
-    position = 0
-    for argument in definition.input_arg:
-        if argument.number_attr:
-            count = int(attrs[argument.number_attr])
-        elif argument.type_list_attr:
-            count = len(attrs[argument.type_list_attr])
-        else:
-            yield argument.name, tensors[position]
-            position += 1
-            continue
-        yield argument.name, list(tensors[position : position + count])
-        position += count

@@ -6,11 +6,11 @@ import contextlib
 import re
 import shutil
 import tempfile
-from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
 
 import numpy as np
 
-from . import arrays, frames, probes
+from . import arrays, frames, probes, traced_graphs
 from .fallback_origin import Named, origin_of_graph_op
 from .graph_health import BODIES, CALLS, Node, Slot, births, completed, reached
 from .localise import batch_rows
@@ -28,13 +28,6 @@ MAX_OUTPUTS = 256
 
 Key = Tuple[str, str, int]
 """Graph, op, output."""
-
-
-class _Code(NamedTuple):
-    """A frame of a dump, in the shape that `frames` takes."""
-
-    co_filename: str
-    co_name: str
 
 
 def debug_dump(stepper: Stepper, failure: Failure) -> Optional[Named]:
@@ -235,7 +228,8 @@ class Dump:
 
     def _origin(self, stepper: Stepper, reader: Any, birth: _Birth) -> Dict[str, Any]:
         digest = reader.graph_by_id(birth.graph).get_op_creation_digest(birth.node.name)
-        phase, line = _where(reader.read_graph_op_creation_stack_trace(digest)[1])
+        stack = reader.read_graph_op_creation_stack_trace(digest)[1]
+        phase, line = traced_graphs.phase_of(stack), traced_graphs.line_of(stack)
         name = self._full_name(reader, birth)
         if "while_body" in (reader.graph_by_id(birth.graph).name or ""):
             birth.named.notes.append("the op is in a loop: iteration %d" % birth.execution)
@@ -290,20 +284,6 @@ def _ends(nodes: List[Node]) -> FrozenSet[str]:
 def _slot(text: str) -> Tuple[str, int]:
     name, _, slot = text.partition(":")
     return name, int(slot or 0)
-
-
-def _where(stack: Any) -> Tuple[Optional[str], Optional[Dict[str, Any]]]:
-    """Phase and the user's innermost line from the stack on which an op was created."""
-    phase, rank, line = frames.FORWARD, 0, None
-    for frame in stack or ():
-        file, number, function = frame[0], frame[1], frame[2]
-        code = _Code(file, function)
-        found = frames.phase_of(code)
-        if frames.RANK[found] > rank:
-            phase, rank = found, frames.RANK[found]
-        if frames.is_user_file(file):
-            line = frames.described_line(code, number)
-    return (phase if rank else None), line
 
 
 def _describe(stepper: Stepper, failure: Failure, dump: Dump, birth: _Birth) -> None:

@@ -53,7 +53,7 @@ def ask(op: FailingOp, deadline: float) -> Answers:
     answers = Answers()
     _repeat(op, answers)
     size = sum(int(np.size(v)) for v in op.values)
-    modes = [GRAPH] if size > _MAX_COMPILED else [GRAPH, JIT]
+    modes = [EAGER, GRAPH] if size > _MAX_COMPILED else [EAGER, GRAPH, JIT]
     for mode in modes:
         if mode != op.mode and time.monotonic() < deadline:
             _engine(op, answers, _NAMES[mode], mode=mode)
@@ -70,7 +70,7 @@ _NAMES = {EAGER: "eager", GRAPH: "graph (tf.function)", JIT: "XLA (jit_compile=T
 
 def _repeat(op: FailingOp, answers: Answers) -> None:
     # what the step itself answered counts too: a fault need not come back
-    seen = [op.outputs] if op.outputs and op.mode == EAGER and not op.call.variables else []
+    seen = [op.outputs] if op.outputs and op.mode == EAGER and not op.call.in_place else []
     bits = None
     try:
         for _ in range(REPETITIONS):

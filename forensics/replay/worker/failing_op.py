@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from . import arrays
 from .entry import brief
-from .opcall import EAGER, JIT, NoCall, OpCall, bits_of, call_of
+from .opcall import EAGER, JIT, NoCall, OpCall, bits_of, call_of, public_names
 from .stepper import to_tensors
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def failing_op(failure: Failure, mode: str) -> FailingOp:
         raise NoOperands("no op is known that made the failure")
     origin = found.origin
     if origin["phase"] == "input":
-        raise NoOperands("no op made the values: they are in the batch")
+        raise NoOperands("no op made them")
     if found.record is not None:
         if found.record.op_type in _PASSING:
             raise NoOperands("no op made the values: they were in the state before the step")
@@ -103,7 +103,7 @@ def failing_op(failure: Failure, mode: str) -> FailingOp:
 
 def _born(failure: Failure, record: OpRecord) -> FailingOp:
     op = _captured(failure, record.index, record.slot, record.bits)
-    if not op.call.variables and not bits_of(op.outputs, record.slot):
+    if not op.call.in_place and not bits_of(op.outputs, record.slot):
         raise NoOperands("%s stayed finite when the step was traced again" % record.op_type)
     if record.forward_index is not None:
         with contextlib.suppress(NoOperands):
@@ -142,7 +142,9 @@ def _raised(failure: Failure, origin: Dict[str, Any], mode: str) -> FailingOp:
     localiser.state.load(failure.before)
     if error is None:
         raise NoOperands("op by op the step raises nothing")
-    call, values = _call_in(error, str(origin["op_type"]))
+    if origin["op_type"] is None:
+        raise NoOperands("the error names no op")
+    call, values = _call_in(error, origin["op_type"], failure.before.values)
     op = FailingOp(call, values, 0, 0, error)
     if mode == JIT and failure.outcome.error is None:
         # compiled, it answers where it would refuse: that is what the run met
@@ -173,7 +175,7 @@ def _whole_tracebacks() -> Iterator[None]:
             switch.enable_traceback_filtering()
 
 
-def _call_in(error: BaseException, op_type: str) -> Any:
+def _call_in(error: BaseException, op_type: str, before: Dict[int, Any]) -> Any:
     """Find the generated wrapper that raised, and take its arguments from its frame."""
     step, frames = error.__traceback__, []
     while step is not None:
@@ -182,28 +184,35 @@ def _call_in(error: BaseException, op_type: str) -> Any:
         step = step.tb_next
     for frame in reversed(frames):
         with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError, NoCall):
-            return _call_from(op_type, frame.f_locals)
+            return _call_from(op_type, frame.f_locals, before)
     raise NoOperands("%s raised, and its operands could not be read from the error" % op_type)
 
 
-def _call_from(op_type: str, values: Dict[str, Any]) -> Any:
+def _call_from(op_type: str, given: Dict[str, Any], before: Dict[int, Any]) -> Any:
+    """Make a call of the arguments that a generated wrapper was called with."""
     import tensorflow as tf
     from tensorflow.python.framework import op_def_registry
 
     definition = op_def_registry.get(op_type)
-    flat, attrs = [], {}
+    public = public_names(tf, definition)
+    values: List[Any] = []
+    attrs: Dict[str, Any] = {}
+    variables = set()
     for argument in definition.input_arg:
-        value = values[argument.name]
-        many = argument.number_attr or argument.type_list_attr
-        if many:
-            attrs[argument.number_attr or argument.type_list_attr] = (
-                len(value) if argument.number_attr else [None] * len(value)
-            )
-        flat += [tf.convert_to_tensor(v).numpy() for v in (value if many else [value])]
+        value = given[public.get(argument.name, argument.name)]
+        parts = value if argument.number_attr or argument.type_list_attr else [value]
+        attrs[argument.number_attr] = len(parts)
+        attrs[argument.type_list_attr] = [None] * len(parts)
+        for part in parts:
+            tensor = tf.convert_to_tensor(part)
+            if tensor.dtype == tf.resource:
+                variables.add(len(values))
+            values.append(before[tensor._id] if tensor.dtype == tf.resource else tensor.numpy())
     for declared in definition.attr:
-        if declared.name in values and declared.name not in attrs:
-            attrs[declared.name] = values[declared.name]
-    return call_of(op_type, attrs, flat, set()), flat
+        name = public.get(declared.name, declared.name)
+        if name in given and declared.name not in attrs:
+            attrs[declared.name] = given[name]
+    return call_of(op_type, attrs, values, variables), values
 
 
 def same_error(one: BaseException, two: BaseException) -> bool:
@@ -215,4 +224,6 @@ def gist(error: BaseException) -> str:
     """Return what an error complains of, without numbers and without the name of the node."""
     text = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", brief(error))
     text = re.sub(r"^\w+:\s*", "", text)
-    return re.sub(r"\s+", " ", re.sub(r"[-+]?\d[\d.e+-]*", "#", text))[:120].strip()
+    text = re.sub(r"[-+]?\d[\d.e+-]*", "#", text)
+    # a list of numbers is as long as the operands
+    return re.sub(r"\s+", " ", re.sub(r"#([ ,]+#)+", "#", text))[:120].strip()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Callable, List, Optional
 
 from . import modes, probes
-from .as_compiled import as_compiled
+from .as_compiled import ALONE, WITH_PRODUCERS, as_compiled
 from .debug_dump import debug_dump
 from .fallback_origin import Named
 from .function_calls import inlined_graph, is_function_call
@@ -61,8 +61,9 @@ class Fallbacks:
             return found
         if modes.EAGER not in self.reproduction.failing and not self.stepper.case.opaque:
             if self.reproduction.jit_only:
-                return self._compiled(found)
-            self._fused()
+                return self._compiled(found, jit=True)
+            if self._fused():
+                return self._compiled(found, jit=False)
             found = self._take(found, DEBUG_DUMP, self._dumped())
         if found.origin is None:
             found = self._take(found, INLINED, self._inlined())
@@ -85,38 +86,48 @@ class Fallbacks:
         self.progress("looking into functions without a program")
         return inlined_graph(self.stepper, self.failure)
 
-    def _compiled(self, found: Localised) -> Localised:
-        """Trace the step with each op's value as XLA computes it."""
+    def _compiled(self, found: Localised, jit: bool) -> Localised:
+        """Trace the step with its ops' values as XLA, or Grappler, makes them."""
         if probes.part(probes.OP_CALLBACKS) is None:
             return found
         self.progress("compiling the ops of the step one by one")
-        failure = self.failure
-        with as_compiled() as compiled:
-            localiser = Localiser(self.stepper, failure.before, failure.batch, failure.healthy)
-            other = localiser.run(failure.outcome)
-        if other.origin is None:
-            self.notes.append(
-                "only XLA makes the step fail, and none of its %d ops does when it is compiled "
-                "alone: several ops fused into one, or XLA's own rewriting" % compiled.tried
-            )
-            return found
-        self.instrument = COMPILED
+        engine = "XLA" if jit else "Grappler's rewriting"
+        failure, tried = self.failure, 0
+        for depth in (ALONE, WITH_PRODUCERS) if jit else (WITH_PRODUCERS,):
+            with as_compiled(jit, depth) as compiled:
+                localiser = Localiser(self.stepper, failure.before, failure.batch, failure.healthy)
+                other = localiser.run(failure.outcome)
+            tried += compiled.tried
+            if other.origin is not None and compiled.replaced:
+                self.instrument = COMPILED
+                self.notes.append(_differs(engine, depth, compiled.replaced[0]))
+                return other
         self.notes.append(
-            "only XLA makes the step fail: compiled alone, on the operands of the step, %s "
-            "answers a value that is not finite, and a finite one without XLA"
-            % ", ".join(sorted(set(compiled.replaced)))
+            "only %s makes the step fail, and none of %d ops does when it is compiled alone or "
+            "with those before it%s: the origin is undecided"
+            % (engine, tried, "" if compiled.in_time else " (there was no time for all of them)")
         )
-        return other
+        return found
 
-    def _fused(self) -> None:
-        """Say when the step fails by a fused kernel only: no instrument sees into those."""
-        hit = self.repeater.without_fusion(self.reproduction)
-        if hit is False:
-            kernels = fused_kernels(self.stepper, self.failure) or "kernels that Grappler made"
-            self.notes.append(
-                "the graph fails only with its ops fused or rewritten (%s): a dump watches ops "
-                "one by one and does not see that" % kernels
-            )
+    def _fused(self) -> bool:
+        """Whether the step fails by fused or rewritten ops only: a dump does not see those."""
+        if self.repeater.without_fusion(self.reproduction) is not False:
+            return False
+        kernels = fused_kernels(self.stepper, self.failure)
+        self.notes.append(
+            "the graph fails only with its ops rewritten or fused by Grappler%s: a dump and "
+            "enable_check_numerics watch ops one by one, which are not fused then"
+            % (" (it ran %s)" % kernels if kernels else "")
+        )
+        return True
+
+
+def _differs(engine: str, depth: int, program: str) -> str:
+    how = "compiled alone" if depth == ALONE else "compiled together"
+    return (
+        "only %s makes the step fail: %s, on the operands of the step, %s gives a value that is "
+        "not finite, and a finite one op by op" % (engine, how, program)
+    )
 
 
 def _spoke(found: Localised) -> Optional[str]:

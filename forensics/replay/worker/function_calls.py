@@ -9,6 +9,7 @@ from .fallback_origin import Named, origin_of_graph_op
 from .inlined import Birth, Explorer, body_of
 from .localise import batch_rows
 from .stepper import Stepper, to_tensors
+from .traced_graphs import source_in
 
 if TYPE_CHECKING:
     from .search import Failure
@@ -45,7 +46,10 @@ def _explore(
     explorer = Explorer(lambda: stepper.state.load(before), habits)
     births: List[Birth] = []
     for name, arguments in _calls(stepper, before, batch):
-        births.extend(explorer.look(body_of(name), arguments))
+        found = explorer.look(body_of(name), arguments)
+        for birth in found:
+            birth.source = source_in(name, birth.node.name, birth.node.op_type)
+        births.extend(found)
     return births, explorer.habits
 
 
@@ -94,7 +98,7 @@ def _named(stepper: Stepper, births: List[Birth], rows: Optional[int]) -> Named:
 
 def _origin(stepper: Stepper, birth: Birth) -> Dict[str, Any]:
     origin = origin_of_graph_op(
-        stepper.case, birth.node.op_type, birth.node.name, slot=birth.slot
+        stepper.case, birth.node.op_type, birth.node.name, slot=birth.slot, source=birth.source
     )  # fmt: skip
     bad = birth.outputs[birth.slot]
     if bad is not None:

@@ -34,6 +34,8 @@ class Birth:
         Loops and branches that it is in, outermost first, with the iteration.
     path : list of str
         Ops from it to an assignment or a result of the function; empty: it reaches none.
+    source : dict or None
+        The user's line that made the op, where a program did.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Birth:
         self.node, self.slot, self.inputs, self.outputs = node, slot, inputs, outputs
         self.around: List[str] = []
         self.path = path
+        self.source: Optional[Dict[str, Any]] = None
 
 
 class Body:

@@ -8,6 +8,7 @@ from typing import Any, Iterable, Iterator, Tuple
 import numpy as np
 
 from . import keras_api
+from .in_threads import heard_in_threads
 from .state import path_of
 from .trace import Trace, value_of
 
@@ -28,7 +29,7 @@ def listening(trace: Trace) -> Iterator[None]:
     tf.GradientTape.gradient = hooked
     op_callbacks.add_op_callback(trace)
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), heard_in_threads(trace):
             yield
     finally:
         op_callbacks.remove_op_callback(trace)

@@ -9,6 +9,7 @@ from .stepper import Stepper, tf_functions
 
 JIT, GRAPH, EAGER = "jit", "graph", "eager"
 UNFUSED = "graph without fused kernels"
+_COMPILE = "_XlaMustCompile"
 
 
 def configured(stepper: Stepper) -> str:
@@ -38,13 +39,26 @@ def without_jit(stepper: Stepper) -> Iterator[None]:
                 with contextlib.suppress(Exception):
                     setattr(thing, name, False)
                     switched.append((thing, name, value))
+    options = [o for f in tf_functions() for o in _tracing_options(f)]
+    kept = [(o.attributes, dict(o.attributes)) for o in options if o.attributes.get(_COMPILE)]
+    for attributes, _ in kept:
+        attributes[_COMPILE] = False
     stepper.retrace()
     try:
         yield
     finally:
         for thing, name, value in switched:
             setattr(thing, name, value)
+        for attributes, before in kept:
+            attributes.update(before)
         stepper.retrace()
+
+
+def _tracing_options(function: Any) -> List[Any]:
+    """How a `tf.function` that was called once is traced from then on."""
+    names = ("_variable_creation_config", "_no_variable_creation_config")
+    options = [getattr(function, name, None) for name in names]
+    return [o for o in options if getattr(o, "attributes", None)]
 
 
 def _compiling(stepper: Stepper) -> List[Any]:

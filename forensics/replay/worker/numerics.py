@@ -107,6 +107,12 @@ class Beside:
             return "it notices a bad value where it enters a function"
         if self._answer.get("instrument") == "compiled_ops":
             return "XLA was off for it, and the step is another one then"
+        later = [re.sub(r"_\d+$", "", n.split("/")[-1]) for n in self._answer.get("chain", ())[1:]]
+        if op_type in later:
+            return (
+                "that is a consequence; it sees no ops of other threads, of functions traced "
+                "before or of vectorised loops"
+            )
         return "it stops at the first bad op in program order, and the graph orders ops its own way"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+import inspect
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class OpCall:
     attrs : dict
         What `tf.raw_ops` takes beside the operands, as Python values; defaults are left out.
     variables : set of int
-        Operands that are values of variables, which the op changes in place.
+        Operands that are values of variables, which the op reads or changes in place.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class OpCall:
                 for i, v in enumerate(values)
             ]
             outputs = self._call(tf, tensors, mode)
-            if self.variables:
+            if self.in_place:
                 outputs = [tensors[i].read_value() for i in sorted(self.variables)]
             return [value_of(t) for t in outputs]
 
@@ -112,6 +113,11 @@ class OpCall:
     def _raw(self, tf: Any) -> Any:
         return getattr(tf.raw_ops, self.op_type)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether its answer is what its variables hold afterwards: it has no outputs."""
+        return bool(self.variables) and not outputs_of(self.op_type)
+
     def names(self) -> List[str]:
         """Return a name for each operand."""
         found: List[str] = []
@@ -148,8 +154,33 @@ def call_of(
     missing = [i for i, v in enumerate(inputs) if v is None and i not in variables]
     if missing:
         raise NoCall("operand %d of %s is no array" % (missing[0], op_type))
+    public = public_names(tf, definition)
     arguments = _arguments(definition, attrs, len(inputs))
-    return OpCall(op_type, arguments, _attributes(tf, definition, attrs), variables)
+    for argument in arguments:
+        argument.name = public.get(argument.name, argument.name)
+    attributes = {public.get(k, k): v for k, v in _attributes(tf, definition, attrs).items()}
+    return OpCall(op_type, arguments, attributes, variables)
+
+
+def public_names(tf: Any, definition: Any) -> Dict[str, str]:
+    """Names that `tf.raw_ops` gives to arguments which are registered under others.
+
+    `Sum` has `reduction_indices` where the function takes `axis`.
+    """
+    registered = [p.name for p in [*definition.input_arg, *definition.attr]]
+    parameters = inspect.signature(getattr(tf.raw_ops, definition.name)).parameters
+    fresh = [p for p in parameters if p not in registered and p != "name"]
+    renamed = [n for n in registered if n not in parameters and n not in _inferred(definition)]
+    return dict(zip(renamed, fresh))
+
+
+def _inferred(definition: Any) -> Set[str]:
+    """Attributes that follow from the operands."""
+    return {
+        name
+        for a in definition.input_arg
+        for name in (a.type_attr, a.number_attr, a.type_list_attr)
+    }
 
 
 def _arguments(definition: Any, attrs: Dict[str, Any], count: int) -> List[Argument]:
@@ -169,12 +200,7 @@ def _arguments(definition: Any, attrs: Dict[str, Any], count: int) -> List[Argum
 
 
 def _attributes(tf: Any, definition: Any, attrs: Dict[str, Any]) -> Dict[str, Any]:
-    inferred = {
-        name
-        for a in definition.input_arg
-        for name in (a.type_attr, a.number_attr, a.type_list_attr)
-    }
-    found = {}
+    found, inferred = {}, _inferred(definition)
     for declared in definition.attr:
         value = attrs.get(declared.name)
         if declared.name in inferred or value is None:
@@ -213,6 +239,13 @@ def _default(tf: Any, declared: Any) -> Any:
     return _python(tf, kind, getattr(raw, field[kind])) if kind in field else None
 
 
+def outputs_of(op_type: str) -> List[Any]:
+    """Return the declared outputs of an op."""
+    from tensorflow.python.framework import op_def_registry
+
+    return list(op_def_registry.get(op_type).output_arg)
+
+
 def _flat(outputs: Any) -> List[Any]:
     if outputs is None:
         return []
@@ -235,6 +268,3 @@ def differing(one: Sequence[Any], two: Sequence[Any]) -> bool:
         for a, b in zip(one, two)
         if a is not None and b is not None and a.shape == b.shape
     )
-
-
-Shape = Tuple[int, ...]

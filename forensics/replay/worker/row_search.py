@@ -191,9 +191,10 @@ class RowSearch:
     def _good(self, filler: Filler) -> bool:
         """Whether a batch of nothing but the filler passes."""
         try:
-            passes = self._outcome(self.parts.mixed((), filler)).symptom is None
+            outcome = self._outcome(self.parts.mixed((), filler))
         except Misfit:
             return False
+        passes = not self.failed(outcome) and outcome.symptom is None
         self._others_failed += not passes and filler.source is not self.batch
         return passes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple
 
+from .contradiction import rising
 from .entry import Case
 from .layers import flat
 from .localise import batch_rows
@@ -12,12 +13,16 @@ from .row_search import RowSearch
 from .rows_found import RowsFound
 from .stepper import EndOfData, Outcome, Stepper
 from .subsets import BatchRows
+from .trials import healthy_level
 
 if TYPE_CHECKING:
     from .search import Failure
 
 SECONDS, SHARE, LARGEST_SHARE = 15.0, 0.1, 0.3
 """Time for the rows: a tenth of what is left, but 15 s where that is no more than 30 % of it."""
+
+GROWN = 10.0
+"""A last loss this many times its healthy level: no batch of its own is needed to fail."""
 
 
 def guilty_rows(case: Case, stepper: Stepper, failure: Failure, deadline: float) -> Dict[str, Any]:
@@ -44,6 +49,11 @@ def guilty_rows(case: Case, stepper: Stepper, failure: Failure, deadline: float)
         traced = []
     search = RowSearch(stepper, failure.before, failure.batch, like(failure.outcome), end)
     found = search.run(traced, _other_batches(stepper, failure))
+    if found.samples and _growing(failure.losses):
+        found.notes.append(
+            "the loss had grown to %.3g before this step already: these rows are only the first "
+            "to overflow" % failure.losses[-1]
+        )
     coupled = batch_norms(case)
     if coupled:
         found.notes.append(
@@ -63,6 +73,13 @@ def _beside_the_point(stepper: Stepper, failure: Failure) -> Optional[str]:
             "no row is guilty: the state was bad before the step (%s), whatever the batch" % bad[0]
         )
     return None
+
+
+def _growing(losses: List[float]) -> bool:
+    level, _ = healthy_level(losses)
+    if level is None:
+        return False
+    return rising(losses) or losses[-1] > GROWN * abs(level)
 
 
 def _other_batches(stepper: Stepper, failure: Failure) -> Iterator[Tuple[str, Any]]:

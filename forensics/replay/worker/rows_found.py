@@ -68,6 +68,6 @@ def _sentences(small: List[Group], large: List[Group], count: int) -> Iterator[s
         )  # fmt: skip
     if 2 * len(small) > count > 1:
         yield (
-            "%d of the %d rows fail, each by itself: that speaks for the model and its state "
-            "rather than for the data" % (len(small), count)
+            "%d of the %d rows fail, each by itself: either most of this batch is bad, or the "
+            "model and its state are and the rows are not to blame" % (len(small), count)
         )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Tuple
 
-import numpy as np
-
+from . import arrays
 from .entry import Case, CaseError, brief
 from .graph_health import ASSIGNS
 from .randomness import op_counts
@@ -65,15 +64,15 @@ class SavedStep:
             raise CaseError("the batch does not fit %s: %s" % (self.name, brief(error))) from error
 
 
-def saved_model_case(folder: str, batch: str) -> Case:
+def saved_model_case(folder: str, batch: Any) -> Case:
     """Load a SavedModel and make one of its functions the training step.
 
     Parameters
     ----------
     folder : str
         The SavedModel's. Loading runs code of its graphs (assets, initialisers, never Python).
-    batch : str
-        ``.npz`` file with the parts of the batch of the step.
+    batch : nested arrays
+        The batch of the step.
 
     Raises
     ------
@@ -87,19 +86,11 @@ def saved_model_case(folder: str, batch: str) -> Case:
     except Exception as error:
         raise CaseError("%s cannot be loaded: %s" % (Path(folder).name, brief(error))) from error
     step = _training_step(loaded)
-    given = step.taken(_arrays(batch))
+    given = step.taken(dict(arrays.leaves(batch)))
     case = Case({"step": step, "batch": lambda number: given if number == 0 else None})
     case.owner, case.opaque = loaded, True
     case.layer_names = _layer_names(step.function)
     return case
-
-
-def _arrays(batch: str) -> Dict[str, Any]:
-    try:
-        with np.load(batch, allow_pickle=False) as held:
-            return {name: held[name] for name in held.files}
-    except Exception as error:
-        raise CaseError("%s is no batch: %s" % (Path(batch).name, brief(error))) from error
 
 
 def _training_step(loaded: Any) -> SavedStep:

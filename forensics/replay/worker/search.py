@@ -197,7 +197,7 @@ class Search:
             before = after
             course.recent.append((step, before, batch))
             if step == first:
-                course.outcome = self._first(before, batch)
+                course.outcome = self.first_step(before, batch)
                 course.recent = collections.deque(course.recent, self._keep(before))
             else:
                 course.outcome = self.stepper.own(batch)
@@ -212,7 +212,7 @@ class Search:
                     self.exact_losses.setdefault(step, course.outcome.loss)
         return course
 
-    def _first(self, before: Snapshot, batch: Any) -> Outcome:
+    def first_step(self, before: Snapshot, batch: Any) -> Outcome:
         """Run a first step; variables that it creates start from the values they are born with."""
         with newborn() as values:
             outcome = self.stepper.own(batch)

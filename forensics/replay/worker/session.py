@@ -19,12 +19,13 @@ from .sources import load_source
 if TYPE_CHECKING:
     from .failing_op import FailingOp
     from .localise import Localised
+    from .scan import Scan
     from .search import Failure
     from .state import Snapshot
     from .trace import Trace
 
 TRIAL_SECONDS = 35.0
-"""Time for trials: what is known of a failure is answered anyway, and people wait for it."""
+"""Time for trials, in seconds of wall clock: people wait for the report."""
 
 
 def main() -> None:
@@ -56,8 +57,9 @@ class Session:
     ----------
     request : dict
         ``source``, ``file``, ``function``, ``recording``, ``batch``, ``checkpoints`` (newest
-        first: path, name, step, format), ``last_step``, ``clean_step``, ``clean_state``,
-        ``finite_losses``, ``observe_step``, ``symptom``, ``loss_limit``, ``seconds``, ``device``.
+        first: path, name, step, format), ``last_step``, ``failing_step``, ``clean_step``,
+        ``clean_state``, ``finite_losses``, ``observe_step``, ``symptom``, ``loss_limit``,
+        ``seconds``, ``device``, ``scan``.
     channel : Channel
         Where progress and answers go.
     """
@@ -66,6 +68,9 @@ class Session:
         self.request, self.channel = request, channel
         self.deadline = time.monotonic() + float(request["seconds"])
         self.notes: List[str] = []
+        self.elsewhere: List[str] = []
+        """What was done on another device than the replay's, and why."""
+        self.scan: Optional[Scan] = None
         self.answer: Dict[str, Any] = {"status": "crashed", "reason": "the replay did not finish"}
         self.failing: Optional[FailingOp] = None
         """The op behind the failure with its operands, once it was asked whose bug it is."""
@@ -76,7 +81,7 @@ class Session:
         self.answer["source"] = self.request.get("source", "entry_point")
         self.case = load_source(self.request, self.notes)
         self._prepare()
-        failure = self.search.run() if self.request["symptom"] != "none" else None
+        failure = self._met()
         self.answer["started_from"] = self.search.started_from
         if self.case.recording is not None:
             self.notes.extend(self.case.recording.fidelity(self.search.exact_losses))
@@ -86,6 +91,8 @@ class Session:
             status="reproduced", step=failure.step, symptom=failure.symptom, reason=""
         )
         self._repeat(failure)
+        if self.scan is not None:
+            self.reproduction.attempts.extend(self.scan.attempts(self.reproduction.mode))
         for part in (
             self._localise, self._rows, self._whose_bug, self._reproducer, self._check_numerics,
             self._trials,
@@ -101,13 +108,48 @@ class Session:
         """Name the private parts of TensorFlow that were missed."""
         from .probes import degradations
 
-        self.answer["degradations"] = [*self.answer.get("degradations", ()), *degradations()]
+        self.answer["degradations"] = [
+            *self.answer.get("degradations", ()), *self.elsewhere, *degradations()
+        ]  # fmt: skip
 
     def broken(self, why: str) -> Dict[str, Any]:
         """Return what is known although the rest failed."""
         if self.answer["status"] != "reproduced":
             return {**self.answer, "status": "crashed", "reason": why}
         return {**self.answer, "reason": "; ".join([*self.notes, why])}
+
+    def _met(self) -> Optional[Failure]:
+        """Find the failing step by stepping forward, or by a scan where that was asked for.
+
+        Data that is shuffled anew has no batch of a step: stepping would run through others.
+        """
+        wanted, asked = self.request["symptom"] != "none", self.request.get("scan", False)
+        if wanted and not (asked and self.stepper.reshuffled()):
+            failure = self.search.run()
+            if failure is not None and asked:
+                self.notes.append("no scan was needed: the failing step was met by stepping")
+            if failure is None and not asked and self.stepper.reshuffled():
+                self.notes.append("the data set comes in another order each time: try --scan")
+            if failure is not None:
+                return failure
+        return self._scan() if asked else None
+
+    def _scan(self) -> Optional[Failure]:
+        from .modes import configured
+        from .scan import Scan
+
+        scan = self.scan = Scan(
+            self.request, self.search, self.stepper, self.deadline, self.device,
+            self.channel.progress,
+        )  # fmt: skip
+        failure = None
+        with self._surviving("scan"):
+            failure = scan.run()
+        self.notes.extend(scan.notes)
+        self.answer["scan"] = scan.fields
+        if failure is None:
+            self.answer["attempts"] = scan.attempts(configured(self.stepper))
+        return failure
 
     # -- preparation
     def _prepare(self) -> None:
@@ -147,30 +189,17 @@ class Session:
         raise CaseError(str(refused))
 
     def _environment(self) -> None:
-        import tensorflow as tf
+        from . import keras_api, placement
 
-        from . import keras_api
-
-        wanted = self.request["device"]
-        gpus = tf.config.list_physical_devices("GPU")
-        if wanted == "gpu" and not gpus:
-            raise CaseError("--device gpu: TensorFlow sees no GPU here")
-        device = "CPU"
-        if gpus and wanted != "cpu":
-            details = tf.config.experimental.get_device_details(gpus[0])
-            device = "GPU " + str(details.get("device_name", ""))
-        self.device = device.strip()
+        self.device = placement.choose(self.request["device"])
         self.answer["device"] = self.device
-        self.answer["environment"] = {
-            "python": sys.version.split()[0], "tensorflow": tf.__version__,
-            "keras": keras_api.describe([self.case.model, *self.case.restore.values()]),
-            "device": self.device,
-            "threads": [
-                tf.config.threading.get_inter_op_parallelism_threads(),
-                tf.config.threading.get_intra_op_parallelism_threads(),
-            ],
-            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
-        }  # fmt: skip
+        keras = keras_api.describe([self.case.model, *self.case.restore.values()])
+        self.answer["environment"] = placement.environment(self.device, keras)
+        recording = getattr(self.case, "recording", None)
+        then = recording.manifest.get("environment", {}) if recording is not None else {}
+        other = placement.elsewhere(then.get("device"), self.device)
+        if other is not None:
+            self.notes.append(other)
 
     # -- what is done with a failure
     def _repeat(self, failure: Failure) -> None:
@@ -188,12 +217,16 @@ class Session:
         )  # fmt: skip
 
     def _localise(self, failure: Failure) -> None:
+        from . import placement
         from .localise import Localiser
         from .randomness import unreplayable
 
         self.channel.progress("tracing step %d op by op" % failure.step)
         localiser = Localiser(self.stepper, failure.before, failure.batch, failure.healthy)
-        found = localiser.run(failure.outcome)
+        found = placement.traced(
+            self.stepper, self.device, failure.symptom != "diverged",
+            lambda: localiser.run(failure.outcome), self.elsewhere,
+        )  # fmt: skip
         trace = found.trace
         self._say_how_it_fails(failure, found)
         found = failure.found = self._asked_elsewhere(failure, found)
@@ -254,6 +287,8 @@ class Session:
 
         self.channel.progress("asking which rows make step %d fail" % failure.step)
         self.answer.update(guilty_rows(self.case, self.stepper, failure, self.deadline))
+        if self.scan is not None and self.scan.entry is not None:
+            self.scan.entry["rows"] = self.answer["samples"]
 
     def _whose_bug(self, failure: Failure) -> None:
         """Ask other engines what they answer to the operands of the origin."""
@@ -278,14 +313,16 @@ class Session:
         if failure.symptom == "diverged" or whose is None:
             return
         self.channel.progress("writing and running a reproducer")
-        place = make.Place(self.request, failure.step, whose, time.monotonic() + self._share(0.4))
+        deadline = time.monotonic() + self._share(0.4)
+        place = make.Place(self.request, failure.step, self.device, whose, deadline)
         try:
             made = make.reproducer(self.failing, failure, place)
         except make.NoReproducer as error:
             self.notes.append("no reproducer: %s" % error)
             return
-        self.answer["reproducer_script"] = made.text
-        self.notes.extend(made.notes)
+        if made is not None:
+            self.answer["reproducer_script"] = made.text
+            self.notes.extend(made.notes)
 
     def _share(self, part: float) -> float:
         """Seconds that a part of the answer may take, of those that are left."""
@@ -301,8 +338,7 @@ class Session:
         self.channel.progress("trying remedies from step %d" % failure.trial_start[0])
         origins = [o for o in (self.answer.get("origin"),) if o is not None]
         origins += self.answer.get("other_origins") or []
-        trials = Trials(self.stepper, failure, origins, self.search.built,
-                        self.request["loss_limit"],
+        trials = Trials(self.stepper, failure, origins, self.search.built, self.request,
                         time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
         self.answer["trials"] = trials.run()
         if not self.answer["trials"]:

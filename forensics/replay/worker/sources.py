@@ -9,6 +9,7 @@ from .entry import Case, CaseError, load_case
 from .npz_file import BadArchive
 from .recorded import Recording
 from .saved import saved_case
+from .saved_model import saved_model_case
 
 
 def load_source(request: Dict[str, Any], notes: List[str]) -> Case:
@@ -38,6 +39,8 @@ def load_source(request: Dict[str, Any], notes: List[str]) -> Case:
         case = recording.case()
     elif kind == "keras_file":
         case = saved_case(request["file"], _named_batch(request))
+    elif kind == "saved_model":
+        case = saved_model_case(request["file"], _named_batch(request))
     elif kind == "entry_point":
         case = load_case(request["file"], request["function"])
         if request.get("batch"):

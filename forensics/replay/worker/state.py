@@ -12,6 +12,8 @@ import numpy as np
 from . import arrays, keras_api
 
 WEIGHT, SLOT, METRIC = "weight", "slot", "metric"
+INSTRUMENT = "forensics_instrument"
+"""Name of the variables that the replay itself creates: they are no state of the run."""
 
 
 class Variable:
@@ -184,6 +186,8 @@ def _is_eager(resource: Any) -> bool:
 def _holds_value(resource: Any) -> bool:
     """Whether it is a variable that can be read, and not merely the result of an assignment."""
     if type(resource).__name__ == "_UnreadVariable" or not _is_eager(resource):
+        return False
+    if resource.name.startswith(INSTRUMENT):
         return False
     return bool(resource.is_initialized())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 from collections import OrderedDict
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
@@ -66,11 +67,14 @@ class Stepper:
 
     def __init__(self, case: Case, state: State) -> None:
         self.case, self.state = case, state
+        self.eager_device: Optional[str] = None
+        """Where steps are run op by op; None: where TensorFlow puts them."""
         self._cache: OrderedDict[int, Any] = OrderedDict()
         self._sizes: Dict[int, int] = {}
         self._elements: Optional[Iterator[Any]] = None
         self._next = 0
         self._length: Optional[int] = None
+        self._pinned: Dict[int, Any] = {}
 
     # -- batches
     def batch(self, step: int) -> Any:
@@ -81,13 +85,74 @@ class Stepper:
         EndOfData
             When the case has none.
         """
+        if step in self._pinned:
+            return self._pinned[step]
         if step not in self._cache:
             found = self._fetch(step)
-            self._cache[step] = found if self.case.step is not None else packed(found)
+            self._cache[step] = self._prepared(found)
             self._sizes[step] = sum(a.nbytes for _, a in arrays.leaves(found))
             while len(self._cache) > 2 and self._too_much():
                 del self._sizes[self._cache.popitem(last=False)[0]]
         return self._cache[step]
+
+    def pin(self, batches: Dict[int, Any]) -> None:
+        """Let batches stand for those of steps: of shuffled data no step has a batch of its own."""
+        self._pinned.update(batches)
+
+    def once(self, most: int) -> Iterator[Any]:
+        """Go over the data once in the order in which it comes, and keep nothing.
+
+        Parameters
+        ----------
+        most : int
+            Batches at which to stop where the data has no end: a function of the step, or a
+            dataset that repeats for ever.
+
+        Raises
+        ------
+        EndOfData
+            When a batch cannot be fetched.
+        """
+        endless = self.case.batch is not None or _is_endless(self.case.dataset)
+        source, count = self._source(), 0
+        while not (endless and count == most):
+            try:
+                found = next(source, None)
+            except (Exception, SystemExit) as error:
+                raise EndOfData("fetching a batch raised " + brief(error)) from error
+            if found is None:
+                return
+            count += 1
+            yield self._prepared(found)
+
+    def _source(self) -> Iterator[Any]:
+        if self.case.batch is not None:
+            return map(self.case.batch, itertools.count())
+        if self.case.dataset is not None:
+            return iter(self.case.dataset)
+        recording = self.case.recording
+        return map(recording.batch, sorted(recording.paths)) if recording else iter(())
+
+    def reshuffled(self) -> bool:
+        """Whether the dataset comes in another order when it is gone over again."""
+        if self.case.batch is not None or self.case.dataset is None:
+            return False
+        one, two = (
+            [
+                a.tobytes()
+                for b in itertools.islice(self.case.dataset, 2)
+                for _, a in arrays.leaves(b)
+            ]
+            for _ in range(2)
+        )
+        return one != two
+
+    def largest_batch(self) -> int:
+        """Bytes of the largest batch that was fetched by its step."""
+        return max(self._sizes.values(), default=0)
+
+    def _prepared(self, found: Any) -> Any:
+        return found if self.case.step is not None else packed(found)
 
     def _too_much(self) -> bool:
         return len(self._cache) > CACHED_BATCHES or sum(self._sizes.values()) > CACHED_BYTES
@@ -141,7 +206,7 @@ class Stepper:
         """Run a step op by op; a trace wants tensors, because numpy ops vanish from it."""
         import tensorflow as tf
 
-        with eagerly(tf):
+        with eagerly(tf), tf.device(self.eager_device):
             if self.case.step is not None:
                 return self._guarded(lambda: self.case.step(data))
             return self._guarded(lambda: self._model_step(data))
@@ -182,6 +247,14 @@ class Stepper:
         if self.case.model is not None and self.case.step is None:
             with contextlib.suppress(Exception):
                 self.case.model.make_train_function(force=True)
+
+
+def _is_endless(dataset: Any) -> bool:
+    """Whether a dataset says of itself that it repeats for ever."""
+    try:
+        return int(dataset.cardinality()) == -1  # tf.data.INFINITE_CARDINALITY
+    except Exception:
+        return False
 
 
 @contextlib.contextmanager

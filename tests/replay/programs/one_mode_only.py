@@ -103,3 +103,37 @@ def compiled_case() -> ReplayCase:
         return x, (x.sum(axis=1, keepdims=True) > 0).astype(np.float32)
 
     return ReplayCase(model=model, batch=batch)
+
+
+def forward_only(value: Any, rows: Any, jit: bool) -> ReplayCase:
+    """A step without a gradient round a function that only its rewriting makes overflow."""
+    weight = tf.Variable(tf.ones((3, 1)), name="scale")
+
+    @tf.function(jit_compile=jit)
+    def step(data: Any) -> Any:
+        loss = tf.reduce_mean(value(data @ weight))
+        weight.assign_add(0.0 * weight)
+        return loss
+
+    return ReplayCase(step=step, batch=rows, restore={"weight": weight})
+
+
+def fused_case() -> ReplayCase:
+    """x / y / y, which XLA turns into x / (y * y): y * y underflows."""
+
+    def twice_divided(amount: Any) -> Any:
+        return 1e-30 / amount / amount
+
+    def rows(step: int) -> Any:
+        return np.full((6, 3), 1e-25 if step == FAILING_STEP else 1.0, np.float32)
+
+    return forward_only(twice_divided, rows, True)
+
+
+def rewritten_case() -> ReplayCase:
+    """x * 1e30 * 1e30, which Grappler turns into x * (1e30 * 1e30): an infinity."""
+
+    def scaled(amount: Any) -> Any:
+        return 1e-35 / amount * 1e30 * 1e30
+
+    return forward_only(scaled, numbers, False)

@@ -57,6 +57,8 @@ if __name__ == "__main__":
     tf.saved_model.save(
         module, str(folder / "model"), signatures={"serve": module.serve, "fit": module.fit}
     )
-    tf.saved_model.save(module, str(folder / "served"), signatures={"serve": module.serve})
+    served = tf.Module()
+    served.kernel, served.serve = module.kernel, module.serve
+    tf.saved_model.save(served, str(folder / "served"), signatures={"serve": module.serve})
     for name, bad in (("good", False), ("bad", True)):
         np.savez(folder / (name + ".npz"), **batch(bad))

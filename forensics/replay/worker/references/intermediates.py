@@ -17,12 +17,14 @@ _SUMS = (
     "Sum", "Cumsum", "AddN", "AccumulateNV2", "SegmentSum", "SegmentSumV2", "UnsortedSegmentSum",
     "BiasAddGrad", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "Conv2D",
     "DepthwiseConv2dNative", "Conv2DBackpropFilter", "Conv2DBackpropInput",
-    "ResourceApplyGradientDescent", "ResourceApplyMomentum", "ResourceApplyKerasMomentum",
+    "ResourceScatterAdd",
 )  # fmt: skip
 _UNBOUNDED = (
     "MatrixInverse", "MatrixSolve", "MatrixDeterminant", "Prod", "Cumprod", "ResourceApplyAdam",
-    "ResourceApplyRMSProp", "ResourceApplyAdagrad", "ResourceApplyAdagradV2", "FusedBatchNorm",
-    "FusedBatchNormV2", "FusedBatchNormV3",
+    "ResourceApplyRMSProp", "ResourceApplyAdagrad", "ResourceApplyAdagradV2",
+    "ResourceApplyGradientDescent", "ResourceApplyMomentum", "ResourceApplyKerasMomentum",
+    "ResourceScatterSub", "FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3",
+    "FusedBatchNormGrad", "FusedBatchNormGradV2", "FusedBatchNormGradV3",
 )  # fmt: skip
 
 

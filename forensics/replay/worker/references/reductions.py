@@ -98,6 +98,24 @@ def _fused_batch_norm(inputs: List[Any], attrs: Dict[str, Any]) -> Any:
     return y, mean, unbiased
 
 
+def _fused_batch_norm_gradient(inputs: List[Any], attrs: Dict[str, Any]) -> Any:
+    """Gradients of input, scale and offset; moments are the batch's own in training."""
+    upstream, value, scale, mean, variance = inputs[:5]
+    axes, shape = _moments_axes(value, attrs)
+    training = bool(attrs.get("is_training", True))
+    if training:
+        mean = np.mean(value, axis=axes)
+        variance = np.mean(np.square(value - mean.reshape(shape)), axis=axes)
+    root = np.sqrt(variance + float(attrs.get("epsilon", 1e-4))).reshape(shape)
+    unit = (value - mean.reshape(shape)) / root
+    by_scale, by_offset = np.sum(upstream * unit, axis=axes), np.sum(upstream, axis=axes)
+    inner = upstream
+    if training:
+        count = value.size / max(1, scale.size)
+        inner = upstream - (by_offset.reshape(shape) + unit * by_scale.reshape(shape)) / count
+    return scale.reshape(shape) / root * inner, by_scale, by_offset
+
+
 TABLE: Dict[str, Any] = {
     "Sum": _reduce(np.sum), "Mean": _reduce(_mean), "Prod": _reduce(np.prod),
     "Max": _reduce(np.max), "Min": _reduce(np.min), "EuclideanNorm": _reduce(_norm),
@@ -106,4 +124,7 @@ TABLE: Dict[str, Any] = {
     "SegmentMean": _segment_mean, "UnsortedSegmentSum": _unsorted_segments,
     "BiasAddGrad": _bias_gradient, "FusedBatchNorm": _fused_batch_norm,
     "FusedBatchNormV2": _fused_batch_norm, "FusedBatchNormV3": _fused_batch_norm,
+    "FusedBatchNormGrad": _fused_batch_norm_gradient,
+    "FusedBatchNormGradV2": _fused_batch_norm_gradient,
+    "FusedBatchNormGradV3": _fused_batch_norm_gradient,
 }  # fmt: skip

@@ -50,9 +50,21 @@ def _adam(inputs: List[Any], attrs: Dict[str, Any]) -> Any:
     return var - rate * step / (np.sqrt(v) + epsilon), m, v
 
 
+def _scatter(sign: int) -> Any:
+    def formula(inputs: List[Any], attrs: Dict[str, Any]) -> Any:
+        var, indices, updates = inputs
+        changed = var.copy()
+        rows = np.broadcast_to(updates, (*indices.shape, *var.shape[1:]))
+        np.add.at(changed, indices, sign * rows)
+        return changed
+
+    return formula
+
+
 TABLE: Dict[str, Any] = {
     "AssignAddVariableOp": lambda inputs, attrs: inputs[0] + inputs[1],
     "AssignSubVariableOp": lambda inputs, attrs: inputs[0] - inputs[1],
+    "ResourceScatterAdd": _scatter(1), "ResourceScatterSub": _scatter(-1),
     "ResourceApplyGradientDescent": _gradient_descent,
     "ResourceApplyMomentum": _momentum, "ResourceApplyKerasMomentum": _keras_momentum,
     "ResourceApplyAdagrad": _adagrad, "ResourceApplyAdagradV2": _adagrad,

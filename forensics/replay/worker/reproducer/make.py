@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from ..blame import same_side
 from ..failing_op import FailingOp
 from ..opcall import bits_of
 from .proof import prove
-from .script import DATA, MAX_LINES, Twin, array_file, batch_script, names_of, script
+from .script import DATA, MAX_LINES, Story, Twin, array_file, batch_script, names_of, script
 from .shrink import Shrinker
 from .values import Operand, parts_in_file, simplified
 
@@ -46,17 +47,20 @@ class Place:
     request : dict
         ``artefacts`` (folder that takes script and data; absent: a temporary one) and
         ``with_data`` (take the real operands, whole).
-    step : int
-        Training step of the failure.
+    step, device : int, str
+        Training step of the failure, and what it was replayed on.
     whose : dict
-        The report's ``whose_bug``: operands are simplified only as far as it stays true.
+        The report's ``whose_bug``: operands are simplified only as far as it stays true, and where
+        the program is not to blame, it takes what oneDNN's other setting answers.
     deadline : float
         `time.monotonic()` at which all must be done.
     """
 
     def __init__(
-        self, request: Dict[str, Any], step: int, whose: Dict[str, Any], deadline: float
-    ) -> None:
+        self, request: Dict[str, Any], step: int, device: str, whose: Dict[str, Any],
+        deadline: float,
+    ) -> None:  # fmt: skip
+        self.device = device
         self.folder = Path(request.get("artefacts") or tempfile.mkdtemp(prefix="reproducer-"))
         self.with_data = bool(request.get("with_data"))
         self.step, self.whose, self.deadline = step, whose, deadline
@@ -66,8 +70,10 @@ class Place:
         return min(self.deadline, time.monotonic() + most)
 
 
-def reproducer(op: Optional[FailingOp], failure: Failure, place: Place) -> Reproducer:
+def reproducer(op: Optional[FailingOp], failure: Failure, place: Place) -> Optional[Reproducer]:
     """Write a script that fails with the op of the failure, and run it.
+
+    None where no op is to blame but a batch that may not be shown.
 
     Raises
     ------
@@ -79,15 +85,14 @@ def reproducer(op: Optional[FailingOp], failure: Failure, place: Place) -> Repro
     return _of_op(op, place)
 
 
-def _of_batch(failure: Failure, place: Place) -> Reproducer:
+def _of_batch(failure: Failure, place: Place) -> Optional[Reproducer]:
     """Show the bad values of a batch; there is no op to run."""
-    why = place.whose["reason"].split(": ", 1)[-1]
-    parts = failure.found.localiser.bad_parts if failure.found and failure.found.localiser else ()
-    if not parts:
-        raise NoReproducer(why)
+    localiser = failure.found.localiser if failure.found is not None else None
+    if localiser is None or not localiser.bad_parts:
+        raise NoReproducer(place.whose["reason"].split(": ", 1)[-1])
     if not place.with_data:
-        raise NoReproducer("%s; with --with-data a script shows the rows" % why)
-    bad = {n: a for n, a in arrays.leaves(failure.batch) if n in parts}
+        return None
+    bad = {n: a for n, a in arrays.leaves(failure.batch) if n in localiser.bad_parts}
     data, text = batch_script(bad, place.step)
     return _proven(data, text, place)
 
@@ -102,10 +107,26 @@ def _of_op(op: FailingOp, place: Place) -> Reproducer:
     shown = _shown(op, operands)
     # without the ranges of the real operands: the script is to be shown to others
     verdict = place.whose["verdict"] + (". " + op.why if op.why else "")
-    text = script(shown, operands, place.step, made, verdict, _twin(op, place))
+    story = Story(place.step, place.device, made, verdict)
+    text = script(shown, operands, story, _twin(op, place))
     if len(text.splitlines()) >= MAX_LINES:
-        text = script(shown, operands, place.step, made, verdict)
-    return _proven(array_file(operands, names_of(op)), text, place)
+        text = script(shown, operands, story)
+    reproducer = _proven(array_file(operands, names_of(op)), text, place)
+    if place.whose["verdict"] != "user":
+        place.whose["references"].append(_other_onednn(place))
+    return reproducer
+
+
+def _other_onednn(place: Place) -> Dict[str, Any]:
+    """Run the script with oneDNN's kernels switched the other way, which is read at import."""
+    off = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
+    proof = prove(
+        place.folder / SCRIPT, place.deadline - time.monotonic(),
+        {"TF_ENABLE_ONEDNN_OPTS": "0" if off else "1"},
+    )  # fmt: skip
+    finite = False if proof.fails else True if proof.works else None
+    said = "the reproducer fails as well" if proof.fails else "the reproducer: " + proof.why
+    return {"engine": "oneDNN " + ("off" if off else "on"), "finite": finite, "detail": said}
 
 
 def _proven(data: Dict[str, Any], text: str, place: Place) -> Reproducer:
@@ -159,7 +180,7 @@ def _how_made(op: FailingOp, operands: List[Operand]) -> str:
     before = ", ".join(str(list(v.shape)) for v in op.values)
     after = ", ".join(str(list(o.array.shape)) for o in operands)
     shrunk = "shrunk from %s to %s" % (before, after) if before != after else "of their own size"
-    real = [n for n, o in zip(names_of(op), operands) if o.real]
+    real = [n for n, o in zip(names_of(op), operands) if o.real and o.array.size]
     if real:
         return "%s; %s: numbers of the run, which rounded ones did not replace" % (
             shrunk, ", ".join(real)

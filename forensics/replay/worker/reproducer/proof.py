@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import Dict, Optional
 
-from .script import FAILS
+from .script import FAILS, WORKS
 
 
 class Proof:
-    """How a script ended: `fails` as it says, or `why` not."""
+    """How a script ended: it `fails` as it says, it `works`, or neither; `why` if not the first."""
 
-    def __init__(self, fails: bool, why: str) -> None:
-        self.fails, self.why = fails, why
+    def __init__(self, fails: bool, why: str, works: bool = False) -> None:
+        self.fails, self.why, self.works = fails, why, works
 
 
 def prove(script: Path, seconds: float, settings: Optional[Dict[str, str]] = None) -> Proof:
@@ -43,6 +43,8 @@ def prove(script: Path, seconds: float, settings: Optional[Dict[str, str]] = Non
     # Python ends with 1 for an uncaught error as well: the last line tells them apart
     if ended.returncode == 1 and said and said[-1] == FAILS:
         return Proof(True, "")
+    if ended.returncode == 0 and said and said[-1] == WORKS:
+        return Proof(False, WORKS, works=True)
     errors = ended.stderr.decode("utf-8", "replace").strip().splitlines()
     last = (said or errors or ["nothing"])[-1]
     if ended.returncode != 0 and errors:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import arrays
 from ..failing_op import FailingOp, gist
-from ..opcall import EAGER, JIT
+from ..opcall import EAGER, JIT, outputs_of
 from .values import Operand, literal, parts_in_file
 
 MAX_LINES = 60
@@ -28,10 +28,26 @@ class Twin:
         self.op, self.operands = op, operands
 
 
+class Story:
+    """What the head of a script tells.
+
+    Parameters
+    ----------
+    step, device : int, str
+        Training step the failure was met in, and what it was replayed on.
+    made : str
+        How the operands were made.
+    verdict : str
+        Whose bug it is.
+    """
+
+    def __init__(self, step: int, device: str, made: str, verdict: str) -> None:
+        self.step, self.device, self.made, self.verdict = step, device, made, verdict
+
+
 def script(
-    op: FailingOp, operands: List[Operand], step: int, made: str, verdict: str,
-    twin: Optional[Twin] = None,
-) -> str:  # fmt: skip
+    op: FailingOp, operands: List[Operand], story: Story, twin: Optional[Twin] = None
+) -> str:
     """Write the script.
 
     Parameters
@@ -40,28 +56,23 @@ def script(
         What fails, with `bits` as on these operands.
     operands : list of Operand
         What it fails on.
-    step : int
-        Training step it was met in.
-    made : str
-        How the operands were made.
-    verdict : str
-        Whose bug it is.
+    story : Story
+        Where it comes from.
     twin : Twin, optional
         Adds the same failure as automatic differentiation meets it.
     """
-    lines = [*_header(op, step, made, verdict), "", "import sys", ""]
+    lines = [*_header(op, story), "", "import sys", ""]
     lines += ["import numpy as np", "import tensorflow as tf", ""]
     if any(_has_special(o) for o in [*operands, *(twin.operands if twin else ())]):
         lines.append('nan, inf = float("nan"), float("inf")')
     if parts_in_file(operands):
-        lines.append("from pathlib import Path")
-        lines.append('data = np.load(Path(__file__).with_name("%s"))' % DATA)
+        lines += _reading()
     names = _names(op)
     for place, operand in enumerate(operands):
         lines += _operand(names[place], operand, place in op.call.variables)
     lines += _raising(op, names) if op.error is not None else _answering(op, names)
     if twin is not None and len(lines) + 8 + len(twin.operands) < MAX_LINES - 6:
-        lines[-1:-1] = _differentiated(twin)
+        lines[-2:-2] = _differentiated(twin)
     return "\n".join(lines) + "\n"
 
 
@@ -88,8 +99,8 @@ def batch_script(bad: Dict[str, Any], step: int) -> Tuple[Dict[str, Any], str]:
     ]
     lines = [
         *_titled("The batch of a training step holds non-finite values; no op made them.", rows),
-        "", "import sys", "from pathlib import Path", "", "import numpy as np", "",
-        'data = np.load(Path(__file__).with_name("%s"))' % DATA,
+        "", "import sys", "", "import numpy as np", "",
+        *_reading(),
         "fails = False",
         "for name, part in data.items():",
         "    rows = np.unique(np.nonzero(~np.isfinite(part))[0])",
@@ -106,16 +117,24 @@ def names_of(op: FailingOp) -> List[str]:
     return _names(op)
 
 
-def _header(op: FailingOp, step: int, made: str, verdict: str) -> List[str]:
+def _reading() -> List[str]:
+    return [
+        "from pathlib import Path", "",
+        'with np.load(Path(__file__).with_name("%s")) as file:' % DATA,
+        "    data = dict(file)",
+    ]  # fmt: skip
+
+
+def _header(op: FailingOp, story: Story) -> List[str]:
     import tensorflow as tf
 
     title = "%s %s, alone." % (op.call.op_type, _does(op))
     rows = [
-        ("Found", "at training step %d of a run, by tf-forensics" % step),
-        ("Operands", made),
-        ("Seen with", "TensorFlow %s, NumPy %s, Python %s, %s" % (
-            tf.__version__, np.__version__, sys.version.split()[0], sys.platform)),
-        ("Whose bug", verdict),
+        ("Found", "at training step %d of a run, by tf-forensics" % story.step),
+        ("Operands", story.made),
+        ("Seen with", "TensorFlow %s, NumPy %s, Python %s, %s, %s" % (
+            tf.__version__, np.__version__, sys.version.split()[0], sys.platform, story.device)),
+        ("Whose bug", story.verdict),
         ("Status", "1: %s, 0: %s" % (FAILS, WORKS)),
     ]  # fmt: skip
     return _titled(title, rows)
@@ -170,13 +189,12 @@ def _written(array: Any) -> str:
     return literal(array)
 
 
-def _arguments(op: FailingOp, names: List[str]) -> str:
+def _arguments(op: FailingOp, names: List[str]) -> List[str]:
     handles = [n + ".handle" if i in op.call.variables else n for i, n in enumerate(names)]
     words = []
     for name, part in op.call.keywords(handles).items():
         words.append("%s=%s" % (name, "[%s]" % ", ".join(part) if isinstance(part, list) else part))
-    words += ["%s=%s" % (k, _attribute(v)) for k, v in op.call.attrs.items()]
-    return ", ".join(words)
+    return words + ["%s=%s" % (k, _attribute(v)) for k, v in op.call.attrs.items()]
 
 
 def _attribute(value: Any) -> str:
@@ -188,24 +206,31 @@ def _attribute(value: Any) -> str:
 
 
 def _call(op: FailingOp, names: List[str]) -> List[str]:
-    call = "tf.raw_ops.%s(%s)" % (op.call.op_type, _arguments(op, names))
+    before, after = "", ""
     if op.mode != EAGER:
-        jit = "jit_compile=True" if op.mode == JIT else ""
-        call = "tf.function(lambda: %s, autograph=False%s)()" % (call, ", " + jit if jit else "")
-    return _wrapped(call)
+        jit = ", jit_compile=True" if op.mode == JIT else ""
+        before, after = "tf.function(lambda: ", ", autograph=False%s)()" % jit
+    return _written_call(before, op, names, after)
 
 
-def _wrapped(code: str, indent: str = "") -> List[str]:
-    return textwrap.wrap(
-        code, _WIDTH, initial_indent=indent, subsequent_indent=indent + "    ",
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
+def _written_call(before: str, op: FailingOp, names: List[str], after: str = "") -> List[str]:
+    """Break a call between its arguments, never inside one: a text may hold spaces."""
+    pieces = _arguments(op, names)
+    lines = ["%stf.raw_ops.%s(" % (before, op.call.op_type)]
+    indent = " " * (len(before) - len(before.lstrip()) + 4)
+    for place, piece in enumerate(pieces):
+        piece += ")" + after if place == len(pieces) - 1 else ","
+        if len(lines[-1]) + len(piece) + 1 > _WIDTH:
+            lines.append(indent + piece)
+        else:
+            lines[-1] += piece if lines[-1].endswith("(") else " " + piece
+    return lines if pieces else [lines[0] + ")" + after]
 
 
 def _answering(op: FailingOp, names: List[str]) -> List[str]:
     call = _call(op, names)
     lines = ["", "outputs = " + call[0], *call[1:]]
-    if op.call.variables:
+    if op.call.in_place:
         answer = names[sorted(op.call.variables)[op.slot]]
     else:
         answer = "outputs[%d]" % op.slot if _several(op) else "outputs"
@@ -223,12 +248,8 @@ def _answering(op: FailingOp, names: List[str]) -> List[str]:
 
 
 def _several(op: FailingOp) -> bool:
-    from tensorflow.python.framework import op_def_registry
-
-    outputs = op_def_registry.get(op.call.op_type).output_arg
-    return len(outputs) > 1 or bool(
-        outputs and (outputs[0].number_attr or outputs[0].type_list_attr)
-    )
+    outputs = outputs_of(op.call.op_type)
+    return len(outputs) > 1 or any(o.number_attr or o.type_list_attr for o in outputs)
 
 
 def _is_complex(op: FailingOp) -> bool:
@@ -245,7 +266,7 @@ def _raising(op: FailingOp, names: List[str]) -> List[str]:
     assert op.error is not None
     kind = type(op.error).__name__
     known = "tf.errors." + kind if type(op.error).__module__.startswith("tensorflow") else kind
-    call = _wrapped("tf.raw_ops.%s(%s)" % (op.call.op_type, _arguments(op, names)), "    ")
+    call = _written_call("    ", op, names)
     fragment = max(gist(op.error).replace('"', "'").split("#"), key=len).strip()[:60]
     return [
         "",
@@ -269,8 +290,7 @@ def _differentiated(twin: Twin) -> List[str]:
     for name, operand in zip(names, twin.operands):
         lines += _operand(name, operand, False)
     watched = [n for n, o in zip(names, twin.operands) if arrays.is_float(o.array)]
-    call = _wrapped("answer = tf.raw_ops.%s(%s)" % (
-        twin.op.call.op_type, _arguments(twin.op, names)), "    ")  # fmt: skip
+    call = _written_call("    answer = ", twin.op, names)
     several = "[0]" if _several(twin.op) else ""
     return [
         *lines,

@@ -26,6 +26,8 @@ class Tried:
         self.outcome: Optional[Outcome] = None
         self.before: Optional[Snapshot] = None
         self.batch: Any = None
+        self.rescued: Dict[int, Any] = {}
+        """Batches that took the place of those a step failed with."""
         self.losses: List[float] = []
         self.steps: List[int] = []
         self.cut = False
@@ -84,6 +86,7 @@ class Runner:
                     state.load(before)
                     outcome = self._step(other, bad_before)
                     symptom = outcome.symptom_beyond(self.limit)
+                    tried.rescued[step] = other
             if symptom is not None:
                 tried.failed_at, tried.symptom, tried.outcome = step, symptom, outcome
                 tried.batch = batch
@@ -98,7 +101,10 @@ class Runner:
         self.stepper.state.load(before)
         return self._step(batch, bad_before).symptom_beyond(self.limit) is not None
 
-    def frozen(self, change: Change, snapshot: Snapshot, steps: List[int]) -> Dict[int, float]:
+    def frozen(
+        self, change: Change, snapshot: Snapshot, steps: List[int],
+        batches: Optional[Dict[int, Any]] = None,
+    ) -> Dict[int, float]:  # fmt: skip
         """Loss of each step with the weights of the start: what no training at all would give."""
         found: Dict[int, float] = {}
         snapshot = change.values(snapshot)
@@ -106,7 +112,9 @@ class Runner:
             if time.monotonic() > self.deadline:
                 break
             try:
-                batch = change.batch(step, self.stepper.batch(step))
+                batch = (batches or {}).get(step)
+                if batch is None:
+                    batch = change.batch(step, self.stepper.batch(step))
             except EndOfData:
                 break
             self.stepper.state.load(snapshot)

@@ -25,6 +25,7 @@ of the start give on the same batches)."""
 SHARE = 0.5
 """Part of what the healthy steps gained that the steps of a trial, which are more, have to gain: a
 rate of nearly 0 gains nothing."""
+NO_FALL = " (finite, but the loss does not fall)"
 COMPARED = 16
 """Last steps of a trial that are compared with the weights of the start."""
 
@@ -38,12 +39,19 @@ class Judge:
         Where trials start and where the baseline fails.
     losses : list of float
         Losses before the failure, in order; they may begin before `start`.
+    game : bool
+        Several optimizers work against each other: the loss of one is no measure of training, and
+        all that can be asked is that it stays in the range of its healthy part.
     """
 
-    def __init__(self, start: int, failing_step: int, losses: List[float]) -> None:
-        self.start, self.failing_step = start, failing_step
+    def __init__(
+        self, start: int, failing_step: int, losses: List[float], game: bool = False
+    ) -> None:
+        self.start, self.failing_step, self.game = start, failing_step, game
         self.losses = losses
         self.healthy, self.falling = healthy_level(losses)
+        if game and losses:
+            self.healthy, self.falling = float(np.nanpercentile(losses, 90)), False
         self.known = len(losses) >= HEALTHY_STEPS
         self.gained: Optional[float] = None
         """What the healthy steps from `start` on gained; None: not known, 0: nothing."""
@@ -51,6 +59,9 @@ class Judge:
     def learn_from(self, baseline: Tried, frozen: Dict[int, float]) -> None:
         """Tell from the healthy steps of the baseline how much training gains here."""
         if baseline.survived < HEALTHY_STEPS:
+            return
+        if self.game:
+            self.gained = 0.0
             return
         last = dict(list(baseline.by_step.items())[-max(HEALTHY_STEPS, COMPARED // 2) :])
         found = gain(last, frozen)
@@ -125,4 +136,4 @@ class Judge:
         scale = abs(float(np.median([x for x in frozen.values() if np.isfinite(x)])))
         if learned(found) and found[0] >= CLEAR_FALL * scale:
             return "fixed", ""
-        return "still_fails", " (finite, but the loss does not fall)"
+        return "still_fails", NO_FALL

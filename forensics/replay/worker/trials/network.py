@@ -54,14 +54,34 @@ class ReluAndHe(Activations):
 
     from_built = True
 
-    def __init__(self, case: Case, state: State, built: Snapshot) -> None:
+    def __init__(
+        self, case: Case, state: State, built: Snapshot, adam: bool = False
+    ) -> None:  # fmt: skip
         hidden = hidden_layers(case, BOUNDED)
+        self.model = case.model if adam and case.step is None else None
+        if adam and type(getattr(self.model, "optimizer", None)).__name__ != "SGD":
+            raise Unfit("the optimizer is not SGD")
         super().__init__(
             "relu_he", "activation", hidden, "relu",
             "relu and He initialisation in place of bounded activations in %s",
         )  # fmt: skip
+        if self.model is not None:
+            self.what += "; Adam(0.001) in place of SGD"
         names = {layer.name for layer in hidden}
         self.fresh = _fresh_kernels(case, state, built, lambda layer: layer.name in names)
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[List[bool]]:
+        """Exchange the activations, and the optimizer of the second form."""
+        with contextlib.ExitStack() as stack:
+            used = stack.enter_context(super().active())
+            if self.model is not None:
+                import keras
+
+                optimizer = keras.optimizers.Adam(1e-3)
+                optimizer.build(self.model.trainable_variables)
+                stack.enter_context(replaced(self.model, optimizer=optimizer))
+            yield used
 
     def values(self, snapshot: Snapshot) -> Snapshot:
         """Put the initial weights in."""
@@ -96,9 +116,11 @@ def hidden_layers(case: Case, activations: Tuple[str, ...]) -> List[Any]:
     found: List[Any] = []
     for model in models_of(case):
         every = [layer for layer in flat(model) if not hasattr(layer, "layers")]
-        for layer in every[:-1]:
-            if activation_name(layer) in activations and _exchangeable(layer):
-                found.append(layer)
+        found += [
+            layer
+            for layer in every[:-1]
+            if activation_name(layer) in activations and _exchangeable(layer)
+        ]
     return found
 
 

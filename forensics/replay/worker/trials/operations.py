@@ -76,6 +76,9 @@ class SafeForm(Change):
         self.words.append(said)
         self.what = "; ".join(self.words)
         self.places += 1
+        if slug in ("safe_log", "safe_division") and origin.get("phase") == "backward":
+            # the forward value was fine or masked: what is made safe is a branch not taken
+            slug = "double_where"
         return slug, family
 
     def _put(

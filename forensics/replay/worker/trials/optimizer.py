@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import arrays
 from ..state import SLOT, Snapshot, State
-from .change import Change, Unfit, replaced, wrapped
-from .step_size import UPDATE, owners_of
+from .change import Change, Unfit, owners_of, replaced, wrapped
+from .step_size import UPDATE
 
 EPSILON = 1e-4
 """Above the smallest normal number of float16 (6e-5)."""
@@ -32,7 +32,11 @@ class ResetSlots(Change):
             and v.resource.dtype.is_floating
             and "learning_rate" not in v.name
         }
-        changed = [k for k, v in self.fresh.items() if not np.array_equal(start.values.get(k), v)]
+        changed = [
+            k
+            for k, v in self.fresh.items()
+            if k in start.values and not np.array_equal(start.values[k], v)
+        ]
         if not changed:
             raise Unfit("the slots are those of the beginning")
 

@@ -20,7 +20,7 @@ ROSE = 1.5
 """A rate this many times as high as where the loss was lowest has risen."""
 
 _ORDER = {
-    "input": ("bad_rows", "culprits", "outliers"),
+    "input": ("bad_rows", "culprits"),
     "labels": ("safe", "culprits", "bad_rows"),
     "half": ("float32", "match", "safe", "stronger", "outliers", "normalise", "culprits"),
     "optimizer": ("outliers", "slots", "epsilon", "initialise", "bounded", "normalise", "culprits"),
@@ -33,6 +33,12 @@ _ORDER = {
     ),
     "state": ("slots", "bad_rows", "outliers", "culprits"),
 }  # fmt: skip
+_FITTING = {
+    "input": ("bad_rows",), "labels": ("safe",), "half": ("float32", "match"),
+    "optimizer": ("outliers",), "growth": ("outliers", "schedule", "initialise", "bounded"),
+    "domain": ("match", "safe"), "state": ("slots",),
+}  # fmt: skip
+"""What is tried in any case, because it belongs to the cause."""
 _ALL = (
     "bad_rows", "float32", "match", "safe", "stronger", "outliers", "schedule", "normalise",
     "initialise", "bounded", "targets", "slots", "epsilon", "jit", "culprits",
@@ -62,9 +68,11 @@ class Wish:
     """A remedy to be tried, or why it cannot be."""
 
     def __init__(
-        self, remedy: str, what: str, change: Optional[Change], optional: bool = True
-    ) -> None:
-        self.remedy, self.what, self.change, self.optional = remedy, what, change, optional
+        self, remedy: str, what: str, change: Optional[Change], optional: bool = True,
+        last_resort: bool = False,
+    ) -> None:  # fmt: skip
+        self.remedy, self.what, self.change = remedy, what, change
+        self.optional, self.last_resort = optional, last_resort
 
 
 class Plan:
@@ -72,8 +80,9 @@ class Plan:
 
     def __init__(
         self, stepper: Stepper, failure: Any, origins: List[Dict[str, Any]], built: Snapshot,
-        controls: Controls, runner: Runner, start: int,
+        controls: Controls, runner: Runner, start: int, logged: List[List[float]],
     ) -> None:  # fmt: skip
+        self.logged = logged
         self.stepper, self.failure, self.built = stepper, failure, built
         self.controls, self.runner, self.start = controls, runner, start
         self.origin = origins[0] if origins else None
@@ -114,6 +123,16 @@ class Plan:
             for c in more
         ]
 
+    def lower_still(self, rows: List[Dict[str, Any]]) -> Optional[Wish]:
+        """Return a lower rate where the lowest so far only delayed the failure."""
+        said = {row["remedy"]: row["status"] for row in rows}
+        for divisor in (1000, 10000):
+            before = said.get("learning_rate_div_%d" % (divisor // 10))
+            if before == "delayed" and "learning_rate_div_%d" % divisor not in said:
+                change = LowerRate(self.controls, divisor)
+                return Wish(change.remedy, change.what, change)
+        return None
+
     def rest(self) -> List[Wish]:
         """All other remedies, in the order in which they are likely to help."""
         first = _ORDER.get(self.kind or "", ())
@@ -122,7 +141,16 @@ class Plan:
             remedy, what = _NAMES[key]
             try:
                 change = self._make()[key]()
-                wishes.append(Wish(change.remedy, change.what, change))
+                fitting = key in _FITTING.get(self.kind or "", ())
+                wishes.append(
+                    Wish(
+                        change.remedy,
+                        change.what,
+                        change,
+                        not fitting,
+                        bool(first) and key not in first,
+                    )
+                )
             except Unfit as error:
                 if key not in _SILENT:
                     wishes.append(Wish(remedy, "%s (%s)" % (what, error), None))
@@ -170,15 +198,21 @@ class Plan:
             schedule = getattr(optimizer, "_learning_rate", None)
             if not callable(schedule) or hasattr(schedule, "dtype"):
                 continue
-            losses = self.failure.losses
-            first = self.failure.step - len(losses)
-            if not losses:
+            best = self._lowest()
+            if best is None:
                 break
-            best = first + min(range(len(losses)), key=lambda i: losses[i])
             rates = {s: float(schedule(s)) for s in (best, self.failure.step)}
             if rates[self.failure.step] > ROSE * rates[best] > 0:
                 return HoldRate(self.state.optimizers, rates, best)
         raise Unfit("no schedule raises the rate")
+
+    def _lowest(self) -> Optional[int]:
+        """Step of the lowest loss before the failure, by the log and by the replay."""
+        losses = self.failure.losses
+        first = self.failure.step - len(losses)
+        known = {int(step): loss for step, loss in self.logged if step < self.failure.step}
+        known.update({first + i: loss for i, loss in enumerate(losses)})
+        return min(known, key=lambda step: known[step]) if known else None
 
     # -- batches
     def _usual(self) -> List[Any]:

@@ -14,9 +14,11 @@ from .rewriting import Operands, Rewriting
 
 _HALVES = ("float16", "bfloat16")
 _ASSIGNING = ("assign", "assign_add", "assign_sub", "_direct_assign")
-_UNTOUCHED = ("Assign", "Resource", "Const", "Shape", "Read", "Var", "Tensor", "Placeholder", "If",
-              "While", "Partitioned", "Stateful", "StatelessIf", "StatelessWhile", "Identity",
-              "Debug", "Print", "Write", "Queue", "Iterator", "Optional", "Check", "Assert", "Fill")  # fmt: skip
+_UNTOUCHED = (
+    "Assign", "Resource", "Const", "Shape", "Read", "Var", "Tensor", "Placeholder", "If", "While",
+    "Partitioned", "Stateful", "StatelessIf", "StatelessWhile", "Identity", "Debug", "Print",
+    "Write", "Queue", "Iterator", "Optional", "Check", "Assert", "Fill",
+)  # fmt: skip
 """Ops (by how their names begin) that go without: what they are given has to keep its dtype."""
 
 

@@ -17,7 +17,7 @@ from .change import Unfit
 
 Operands = Dict[str, Any]
 Form = Callable[[str, Operands], Optional[Operands]]
-"""Takes an op's type and its inputs (and attributes) by name, returns those to exchange; None: leave it alone."""
+"""Takes an op's type, its inputs and attributes by name; returns those to exchange, or None."""
 
 _Code = namedtuple("_Code", ["co_filename", "co_name"])
 
@@ -82,7 +82,8 @@ class Rewriting:
             return {}
         self._busy = True
         try:
-            given, changed = operands(), {}
+            given: Operands = operands()
+            changed: Operands = {}
             for form in forms:
                 new = form(op_type, {**given, **changed})
                 changed.update(new or {})

@@ -101,7 +101,7 @@ def far_rows(failing: Sequence[Any], usual: Sequence[Any]) -> WithoutRows:
                 limits[name] = max(limits[name], FAR * float(np.median(found)))
 
     def rule(batch: Any) -> Set[int]:
-        n, rows = batch_rows(batch), set()  # type: ignore[var-annotated]
+        n, rows = batch_rows(batch), set()
         for name, array in arrays.leaves(batch):
             found, limit = _magnitudes(array, n), limits.get(name, 0.0)
             if found is not None and limit > 0:

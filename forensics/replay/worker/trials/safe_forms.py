@@ -163,7 +163,7 @@ def _finite(*names: str) -> Form:
 
 
 def _padded(op_type: str, given: Operands) -> Operands:
-    """A reduction of nothing gets a 0 to reduce."""
+    """Give a reduction of nothing a 0 to reduce."""
     import tensorflow as tf
 
     x = _tensor(given["input"])
@@ -195,7 +195,7 @@ def _jittered(name: str) -> Form:
 
 
 def _known_labels(op_type: str, given: Operands) -> Operands:
-    """A row whose label is no class gets a loss of 0, and no gradient."""
+    """Give rows whose label is no class a loss of 0, and no gradient."""
     import tensorflow as tf
 
     logits, labels = _tensor(given["features"]), _tensor(given["labels"])
@@ -210,7 +210,7 @@ def _known_labels(op_type: str, given: Operands) -> Operands:
 
 
 def _known_index(op_type: str, given: Operands) -> Operands:
-    """An index outside of its table becomes the last one, which stands for the unknown."""
+    """Take the last entry of a table, the unknown, for an index outside of it."""
     import tensorflow as tf
 
     values, at = given["params"], _tensor(given["indices"])
@@ -301,5 +301,12 @@ _FORMS: Dict[str, Tuple[str, str, List[Tuple[str, Form]]]] = {
     "ResourceGather": ("check_labels", "labels", [(_LAST, _known_row)]),
 }  # fmt: skip
 
+<<<<<<< HEAD
 INFINITE_OPERANDS = dict.fromkeys(("Sub", "AddV2", "Add", "Mul", "MatMul", "BatchMatMulV2", "BatchMatMulV3", "Sum"), ("finite_mask", "safe form", _MASKS))
+=======
+INFINITE_OPERANDS = dict.fromkeys(
+    ("Sub", "AddV2", "Add", "Mul", "MatMul", "BatchMatMulV2", "BatchMatMulV3", "Sum"),
+    ("finite_mask", "safe form", _MASKS),
+)
+>>>>>>> main
 """Forms of ops that fail only because an operand was infinite already, by habit: a mask."""

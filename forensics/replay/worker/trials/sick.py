@@ -19,14 +19,17 @@ from .judge import CLEAR_FALL
 from .losses import LAST, level, noise_of
 from .step_size import ClipNorm, Controls, HigherRate, LowerRate
 
-STEPS = 120
-"""Steps of the baseline and of each trial, from the state that the case builds."""
+STEPS, MOST, SECONDS = 120, 600, 2.5
+"""Steps of the baseline and of each trial, from the state that the case builds: more where steps
+are cheap, as long as a run takes no more than so many seconds."""
 LEAST = 50
 """Fewer steps prove nothing."""
 BETTER = 0.2
 """A trial has to end at least this much (relative) below the baseline."""
-FITTING = 3.0
 NOISE = 3.0
+"""And by so many typical differences of two steps."""
+RIGHT = 0.1
+"""Share of wrong predictions up to which there is nothing to better."""
 TESTED = 8
 """Last batches on which predictions are compared with the targets."""
 PROOFS = 2
@@ -65,7 +68,8 @@ class SickTrials:
         try:
             with self.controls.installed():
                 self.stepper.retrace()
-                self.baseline = self.runner.run(Change(), 0, self.built, STEPS - 1)
+                self.steps = self._affordable()
+                self.baseline = self.runner.run(Change(), 0, self.built, self.steps - 1)
                 if self.baseline.failed_at is not None or self.baseline.survived < LEAST:
                     return []
                 self.end = level(self.baseline.losses[-LAST:])
@@ -79,6 +83,14 @@ class SickTrials:
             self.stepper.state.load(self.built)
         shown = [row for row in result if row["status"] != "not_applicable"]
         return sorted(shown, key=lambda row: row["status"] != "fixed")
+
+    def _affordable(self) -> int:
+        """How many steps a run can have."""
+        self.runner.run(Change(), 0, self.built, 2)
+        begun = time.monotonic()
+        tried = self.runner.run(Change(), 0, self.built, 19)
+        each = (time.monotonic() - begun) / max(1, tried.survived)
+        return int(min(MOST, max(STEPS, SECONDS / max(each, 1e-6))))
 
     def _updates(self) -> List[Callable[[], Change]]:
         makes: List[Callable[[], Change]] = [
@@ -97,6 +109,7 @@ class SickTrials:
             lambda: network.fitting_output(case, usual[0], None),
             lambda: data.Normalise(usual),
             lambda: network.ReluAndHe(case, state, self.built),
+            lambda: network.ReluAndHe(case, state, self.built, adam=True),
             lambda: network.Initialise(case, state, self.built),
             lambda: network.Activations(
                 "leaky_relu", "activation", network.hidden_layers(case, ("relu",)), "leaky_relu",
@@ -105,6 +118,7 @@ class SickTrials:
         ]  # fmt: skip
 
     def _trial(self, make: Callable[[], Change]) -> Row:
+        assert self.end is not None
         described = "run from the built state, the loss ends at %.4g after %d steps" % (
             self.end, self.baseline.survived,
         )  # fmt: skip
@@ -117,7 +131,7 @@ class SickTrials:
             with change.active():
                 if change.retraces:
                     self.stepper.retrace()
-                tried = self.runner.run(change, 0, self.built, STEPS - 1)
+                tried = self.runner.run(change, 0, self.built, self.steps - 1)
                 error = self._error(change)
             if change.retraces:
                 self.stepper.retrace()
@@ -150,8 +164,7 @@ class SickTrials:
         if not falls(tried.losses):
             return "still_fails", " (the loss does not fall throughout)"
         margin = max(BETTER * abs(self.end), NOISE * noise_of(tried.losses[-4 * LAST :]))
-        worse = _compared(self.error, error) < 0
-        if change.comparable and self.end - end > margin and not worse:
+        if change.comparable and self.end - end > margin and self._predicts(error):
             return "fixed", ""
         if _compared(self.error, error) > 0 and (not change.comparable or end - self.end <= margin):
             assert error is not None and self.error is not None
@@ -161,6 +174,17 @@ class SickTrials:
         return "still_fails", " (no clear gain on the run as it is)"
 
     # -- what is predicted
+    def _predicts(self, error: Optional[Tuple[str, float]]) -> bool:
+        """Whether the predictions are better too, where they were bad and can be compared.
+
+        A loss that falls while the predictions stay wrong is what a wrong output activation does.
+        """
+        if self.error is None or error is None or self.error[0] != error[0]:
+            return True
+        right = self.error[0] == "class" and self.error[1] < RIGHT
+        compared = _compared(self.error, error)
+        return compared > 0 or (compared == 0 and (right or self.error[0] != "class"))
+
     def _error(self, change: Change) -> Optional[Tuple[str, float]]:
         """Compare predictions with targets: share of wrong classes, or mean absolute error."""
         model, kinds, found = self.case.model, set(), []

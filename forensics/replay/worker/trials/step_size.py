@@ -10,6 +10,7 @@ import contextlib
 import math
 from typing import Any, Iterator, List, Optional
 
+from .. import old_optimizers
 from .change import Change, owners_of, wrapped
 
 UPDATE, CLIPPING = "_backend_update_step", "_clip_gradients"
@@ -38,7 +39,9 @@ class Controls:
 
         inner = [o for o in optimizers if not hasattr(o, "inner_optimizer")]
         self.optimizers = [o for o in inner if hasattr(o, UPDATE) and hasattr(o, CLIPPING)]
-        self.by_tape = not self.optimizers
+        self.old = old_optimizers.known(inner)
+        """Those of Keras 2, which have other methods."""
+        self.by_tape = not (self.optimizers or self.old)
         self.used: List[bool] = []
         self.factor = tf.Variable(1.0, trainable=False)
         self.norm_limit = tf.Variable(math.inf, trainable=False)
@@ -64,6 +67,9 @@ class Controls:
 
                 stack.enter_context(wrapped([GradientTape], "gradient", self._taped))
             else:
+                stack.enter_context(
+                    old_optimizers.controlled(self.old, self._scaled, self.clipped)
+                )
                 for name, wrap in ((CLIPPING, self._clipping), (UPDATE, self._update)):
                     owners = owners_of(self.optimizers, name)
                     stack.enter_context(wrapped(owners, name, wrap))
@@ -84,6 +90,13 @@ class Controls:
 
         return clip
 
+    def _scaled(self, rate: Any) -> Any:
+        import tensorflow as tf
+
+        self.used.append(True)
+        value = tf.convert_to_tensor(rate)
+        return value * tf.cast(self.factor, value.dtype)
+
     def _update(self, method: Any) -> Any:
         inside = [False]
 
@@ -93,8 +106,7 @@ class Controls:
             self.used.append(True)
             rate = learning_rate
             if not inside[0]:
-                value = tf.convert_to_tensor(getattr(rate, "value", rate))
-                rate = value * tf.cast(self.factor, value.dtype)
+                rate = self._scaled(getattr(rate, "value", rate))
             outer, inside[0] = inside[0], True
             try:
                 return method(optimizer, grads, variables, rate)

@@ -11,7 +11,7 @@ from ..state import Snapshot
 from ..stepper import Stepper
 from .change import Change, Unfit
 from .course import Runner, Tried, said
-from .judge import COMPARED, Judge
+from .judge import COMPARED, NO_FALL, Judge
 from .losses import LAST, level
 from .operations import SafeForm
 from .plan import Plan, Wish
@@ -19,6 +19,10 @@ from .step_size import Controls
 
 HORIZON = 50
 """Steps that a fix has to survive, unless the data ends before."""
+LONGER = 250
+"""Further steps where steps are cheap and the loss does not fall clearly within the horizon."""
+CHEAP = 2.0
+"""Seconds that the horizon may take for steps to be cheap."""
 PROOFS = 2
 """Independent families of remedies that help: no more are tried then."""
 
@@ -38,24 +42,27 @@ class Trials:
         The origin and the other origins, as the report has them; empty when none was found.
     built : Snapshot
         Values that the variables start from.
-    limit : float or None
-        Loss above which a step counts as diverged.
+    request : dict
+        ``loss_limit``: loss above which a step counts as diverged, or None; ``logged_losses``:
+        pairs of step and loss.
     deadline : float
         `time.monotonic()` at which to stop trying.
     """
 
     def __init__(
         self, stepper: Stepper, failure: Any, origins: List[Dict[str, Any]], built: Snapshot,
-        limit: Optional[float], deadline: float,
+        request: Dict[str, Any], deadline: float,
     ) -> None:  # fmt: skip
         self.stepper, self.failure, self.origins = stepper, failure, origins
-        self.built, self.limit, self.deadline = built, limit, deadline
+        self.built, self.request, self.deadline = built, request, deadline
         self.start, self.snapshot = failure.trial_start
-        self.runner = Runner(stepper, limit, deadline)
-        self.judge = Judge(self.start, failure.step, failure.losses)
+        self.runner = Runner(stepper, request.get("loss_limit"), deadline)
         self.controls = Controls(stepper.state.optimizers)
+        game = len(self.controls.optimizers) > 1
+        self.judge = Judge(self.start, failure.step, failure.losses, game)
         self._baselines: Dict[int, Optional[int]] = {}
         self._families: List[str] = []
+        self._fixed: List[str] = []
 
     def run(self) -> List[Row]:
         """Every trial as the report's object; an empty list when the baseline does not fail."""
@@ -65,8 +72,11 @@ class Trials:
                 if not self._baseline():
                     return []
                 plan = Plan(self.stepper, self.failure, self.origins, self.built, self.controls,
-                            self.runner, self.start)  # fmt: skip
+                            self.runner, self.start,
+                            self.request.get("logged_losses") or [])  # fmt: skip
                 rows += [self._trial(wish) for wish in plan.updates()]
+                while lower := plan.lower_still(rows):
+                    rows.append(self._trial(lower))
             rows += [self._trial(wish) for wish in plan.rest()]
         finally:
             self.stepper.retrace()
@@ -106,7 +116,7 @@ class Trials:
         return start != self.start or self.snapshot is not self.built
 
     def _last(self, start: int) -> int:
-        return max(self.failure.step + HORIZON, start + HORIZON)
+        return int(max(self.failure.step, start)) + HORIZON
 
     # -- one trial
     def _trial(self, wish: Wish) -> Row:
@@ -115,8 +125,14 @@ class Trials:
         )  # fmt: skip
         if wish.change is None:
             return _row(wish.remedy, wish.what, "not_applicable", described)
+        if wish.last_resort and self._families:
+            return _row(wish.remedy, wish.what + " (not tried: the origin does not suggest it)",
+                        "not_applicable", described)  # fmt: skip
         if len(set(self._families)) >= PROOFS and wish.optional:
             return _row(wish.remedy, wish.what + " (not tried: others are verified)",
+                        "not_applicable", described)  # fmt: skip
+        if wish.remedy in self._fixed:
+            return _row(wish.remedy, wish.what + " (not tried: a milder form is verified)",
                         "not_applicable", described)  # fmt: skip
         if time.monotonic() > self.deadline:
             return _row(wish.remedy, wish.what + " (no time left)", "not_applicable", described)
@@ -151,17 +167,22 @@ class Trials:
             )
         if status == "fixed":
             self._families.append(change.family)
+            self._fixed.append(change.remedy)
         return row
 
     def _judged(
         self, change: Change, start: int, snapshot: Snapshot, fails_at: int
     ) -> Tuple[Tried, str, str]:
+        last, again = self._last(start), False
         while True:
-            moved = None
+            moved, begun = None, time.monotonic()
             with change.active() as used:
-                if change.retraces:
+                if change.retraces and not again:
                     self.stepper.retrace()
-                tried = self.runner.run(change, start, snapshot, self._last(start))
+                tried = self.runner.run(change, start, snapshot, last)
+                if not again and self._is_slow(change, tried, snapshot, start, fails_at, begun):
+                    last, again = last + LONGER, True
+                    continue
                 tried.used = bool(used)
                 if tried.failed_at is not None and isinstance(change, SafeForm):
                     moved = self._moved(change, start, snapshot, tried)
@@ -180,6 +201,15 @@ class Trials:
                 return tried, "not_applicable", " (the step does not use it)"
             return (tried, *verdict)
 
+    def _is_slow(
+        self, change: Change, tried: Tried, snapshot: Snapshot, start: int, fails_at: int,
+        begun: float,
+    ) -> bool:  # fmt: skip
+        """Whether a run goes well, and only more steps can tell whether it learns."""
+        if self.judge.before(tried, fails_at) is not None or time.monotonic() > begun + CHEAP:
+            return False
+        return self._verdict(change, tried, snapshot, start, fails_at)[1].endswith(NO_FALL)
+
     def _verdict(
         self, change: Change, tried: Tried, snapshot: Snapshot, start: int, fails_at: int
     ) -> Tuple[str, str]:
@@ -190,7 +220,7 @@ class Trials:
             if tried.symptom == "raised" and self.failure.symptom != "raised":
                 return "not_applicable", " (%s)" % said(tried.outcome)
             return status, why
-        frozen = self.runner.frozen(change, snapshot, tried.steps[-COMPARED:])
+        frozen = self.runner.frozen(change, snapshot, tried.steps[-COMPARED:], tried.rescued)
         return self.judge.after(change, tried, frozen)
 
     def _moved(

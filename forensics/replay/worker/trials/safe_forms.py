@@ -301,12 +301,8 @@ _FORMS: Dict[str, Tuple[str, str, List[Tuple[str, Form]]]] = {
     "ResourceGather": ("check_labels", "labels", [(_LAST, _known_row)]),
 }  # fmt: skip
 
-<<<<<<< HEAD
-INFINITE_OPERANDS = dict.fromkeys(("Sub", "AddV2", "Add", "Mul", "MatMul", "BatchMatMulV2", "BatchMatMulV3", "Sum"), ("finite_mask", "safe form", _MASKS))
-=======
 INFINITE_OPERANDS = dict.fromkeys(
     ("Sub", "AddV2", "Add", "Mul", "MatMul", "BatchMatMulV2", "BatchMatMulV3", "Sum"),
     ("finite_mask", "safe form", _MASKS),
 )
->>>>>>> main
 """Forms of ops that fail only because an operand was infinite already, by habit: a mask."""

@@ -204,6 +204,9 @@ def _load_owner(thing: Any, own: List[Tuple[int, Dict[str, Any]]], arrays: Dict[
 
 
 def _lists_of(thing: Any) -> Dict[str, List[Any]]:
+    import tensorflow as tf
+
+    thing = thing.state if isinstance(thing, tf.random.Generator) else thing
     if hasattr(thing, "numpy"):
         return {"weight": [thing]}
     if hasattr(thing, "apply_gradients"):

@@ -133,6 +133,9 @@ class Session:
                 self.notes.append("the data set comes in another order each time: try --scan")
             if failure is not None:
                 return failure
+        if not wanted and not asked and self.case.recording is None:
+            self.channel.progress("stepping past the end of the log")
+            return self.search.after_the_end()
         return self._scan() if asked else None
 
     def _scan(self) -> Optional[Failure]:

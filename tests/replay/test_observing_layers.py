@@ -114,7 +114,7 @@ def test_layers_within_layers_are_described() -> None:
 
 
 def test_a_loop_of_its_own_with_weights_outside_of_layers() -> None:
-    class Net(keras.Model):  # type: ignore[misc]
+    class Net(keras.Model):
         def __init__(self) -> None:
             super().__init__()
             self.one, self.two = keras.layers.Dense(4, "relu"), keras.layers.Dense(1)

@@ -56,7 +56,6 @@ def _layer_path() -> Any:
         if not keras_api.old_is_loaded():
             raise
         return layer_calls.path_here
-    # asked for while a layer runs, it is that layer's
     assert isinstance(current_path(), str)
     return current_path
 

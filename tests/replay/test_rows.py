@@ -298,7 +298,7 @@ def test_most_rows_of_a_batch_fail_by_themselves() -> None:
 
     found = guilty(loop(gram, batch))
     assert found["samples"] == list(range(8))
-    assert any("8 of the 12 rows fail, each by itself" in note for note in found["row_notes"])
+    assert any("8 of the 12 rows make the step fail" in note for note in found["row_notes"])
 
 
 def test_rows_of_a_divergence_are_only_the_first_to_overflow() -> None:
@@ -307,6 +307,18 @@ def test_rows_of_a_divergence_are_only_the_first_to_overflow() -> None:
         found = guilty(loop(gram, planted(5)), traced=[5], losses=losses)
         assert any(grown in note for note in found["row_notes"]) is expected
         assert found["samples"] == [5]
+
+
+def test_bad_rows_in_every_batch() -> None:
+    def batch(step: int) -> Any:
+        x = numbers(step, 12)
+        x[:3] = 1e-30
+        return x
+
+    case = loop(lambda w, x: tf.reduce_sum(tf.math.rsqrt(tf.square(x))) * tf.reduce_sum(w), batch)
+    found = guilty(case, healthy=False)
+    assert found["samples"] == [0, 1, 2]
+    assert "rows of other batches make the step fail from this state too" in found["row_notes"]
 
 
 def test_a_batch_of_one_row() -> None:

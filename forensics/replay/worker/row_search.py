@@ -213,7 +213,8 @@ class RowSearch:
         if self._others_failed:
             found.samples = []
             found.notes.append(
-                "no row is guilty: from this state the step fails with rows of other batches too"
+                "no row makes the difference: from this state the step fails with rows of other "
+                "batches too"
             )
         elif traced and len(traced) < self.parts.count:
             found.notes.append(

@@ -144,6 +144,7 @@ def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
         "suspicions": list(request.suspicions),
         "device": request.device,
         "scan": request.options.scan,
+        "trials": request.options.trials,
         "with_data": request.options.with_data,
         # the child stops by itself and still answers; the parent's limit is for a child that hangs
         "seconds": max(5.0, request.timeout * 0.85 - 5.0),

@@ -8,7 +8,7 @@ import pytest
 from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import ReplayStatus
 from forensics.domain.run import Run, Series
-from forensics.replay.request import ReplayRequest
+from forensics.replay.request import ReplayOptions, ReplayRequest
 from forensics.replay.runner import run_replay
 from tests.replay.replaying import PROGRAMS
 
@@ -25,7 +25,9 @@ def logged(*steps: int) -> Run:
 
 def ended(run: Run) -> ReplayRequest:
     entry = f"{PROGRAMS / 'label_out_of_range'}.py:replay_case"
-    return ReplayRequest(run, entry, device="cpu", timeout=240.0, symptom="none")
+    return ReplayRequest(
+        run, entry, device="cpu", timeout=240.0, options=ReplayOptions(trials=False)
+    )
 
 
 def test_the_error_after_the_last_logged_step_is_met() -> None:

@@ -350,6 +350,8 @@ class Session:
         from .trials import Trials
 
         left = self.deadline - time.monotonic()
+        if not self.request["trials"]:
+            return
         if left < 2:
             self.notes.append("no time left for trials")
             return
@@ -407,7 +409,8 @@ class Session:
         from .trials.sick import suspicious
 
         suspicions = list(self.request.get("suspicions") or [])
-        if not suspicions and not suspicious(self.case, self.stepper.batch(0)):
+        wanted = self.request["trials"]
+        if not wanted or not (suspicions or suspicious(self.case, self.stepper.batch(0))):
             return
         self.channel.progress("trying remedies from the built state")
         left = self.deadline - time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Dict, List, Optional, Set
 
 from . import keras_api, model_h5
@@ -77,6 +78,13 @@ def _misfit(model: Any, batch: Any) -> Optional[str]:
 
 
 def _build_compiled(model: Any, batch: Any) -> None:
+    strategy = getattr(model, "distribute_strategy", None)
+    # slots are made where the weights are, one per replica
+    with strategy.scope() if strategy is not None else contextlib.nullcontext():
+        _build_in_scope(model, batch)
+
+
+def _build_in_scope(model: Any, batch: Any) -> None:
     data = to_tensors(batch)
     parts = tuple(data) if isinstance(data, tuple) else (data,)
     symbolic = getattr(model, "_symbolic_build", None)

@@ -233,6 +233,7 @@ class Session:
         if failure.symptom == "raised" and found.origin is None:
             self.notes.append("step %d %s" % (failure.step, failure.outcome.describe()))
         self.notes.extend(trace.troubles)
+        self._degraded(trace.degradations)
         self.answer.update(
             origin=found.origin, other_origins=found.others, benign=found.benign,
             chain=found.chain, samples=found.rows,
@@ -240,6 +241,11 @@ class Session:
                                      *unreplayable(trace.random_ops)}),
         )  # fmt: skip
         self._observe(failure, trace)
+
+    def _degraded(self, what: List[str]) -> None:
+        """Say once in the answer what an instrument could not do here."""
+        said = self.answer.setdefault("degradations", [])
+        said.extend(w for w in what if w not in said)
 
     def _say_how_it_fails(self, failure: Failure, found: Localised) -> None:
         """Compare what the step does op by op with what it does in its own mode."""

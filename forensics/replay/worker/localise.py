@@ -37,6 +37,8 @@ class Localised:
         self.rows: List[int] = []
         self.record: Optional[OpRecord] = None
         """The origin as the trace saw it; None for an input or an op that raised."""
+        self.operands: Optional[Operands] = None
+        """Of an origin that another instrument named, where it tells."""
         self.localiser: Optional[Localiser] = None
 
 

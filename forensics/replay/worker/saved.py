@@ -60,10 +60,15 @@ def _foreign(path: str) -> Iterator[str]:
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict):
-            module = part.get("module")
-            own = module is None or str(module).split(".")[0] in ("keras", "builtins")
-            if "class_name" in part and (not own or ">" in str(part.get("registered_name"))):
-                yield str(part["class_name"])
+            if {"class_name", "config", "module"} <= part.keys() and not _is_built_in(part):
+                function = part["class_name"] == "function"
+                yield str(part["config"] if function else part["class_name"])
             waiting.extend(part.values())
         elif isinstance(part, list):
             waiting.extend(part)
+
+
+def _is_built_in(part: Any) -> bool:
+    """Whether Keras finds a class or function in its own modules; a user's has none, or another."""
+    module = str(part.get("module")).split(".")[0]
+    return module == "keras" or (module == "builtins" and part["class_name"] != "function")

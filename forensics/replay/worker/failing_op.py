@@ -14,7 +14,7 @@ from .stepper import to_tensors
 
 if TYPE_CHECKING:
     from .search import Failure
-    from .trace import OpRecord
+    from .trace import Operands, OpRecord
 
 _PASSING = ("ReadVariableOp", "ResourceGather", "Identity", "AssignVariableOp")
 
@@ -90,6 +90,12 @@ def failing_op(failure: Failure, mode: str) -> FailingOp:
     origin = found.origin
     if origin["phase"] == "input":
         raise NoOperands("no op made them")
+    if found.operands is not None:
+        return _handed_over(found.operands)
+    if found.record is not None and found.compiled:
+        op = _captured(failure, found.record.index, found.record.slot, found.record.bits)
+        op.mode, op.outputs = JIT, []
+        return op
     if found.record is not None:
         if found.record.op_type in _PASSING:
             raise NoOperands("no op made the values: they were in the state before the step")
@@ -99,6 +105,20 @@ def failing_op(failure: Failure, mode: str) -> FailingOp:
     raise NoOperands(
         "the operands of %s are not known: it was not run op by op" % origin["op_type"]
     )
+
+
+def _handed_over(operands: Operands) -> FailingOp:
+    """Take the op with the operands that another instrument than the trace saw."""
+    slots = [i for i in range(len(operands.outputs)) if bits_of(operands.outputs, i)]
+    if not slots:
+        raise NoOperands("what %s answered is not known" % operands.op_type)
+    try:
+        call = call_of(operands.op_type, operands.attrs, operands.inputs, set())
+    except NoCall as error:
+        raise NoOperands(str(error)) from error
+    op = FailingOp(call, list(operands.inputs), slots[0], bits_of(operands.outputs, slots[0]))
+    op.outputs = list(operands.outputs)
+    return op
 
 
 def _born(failure: Failure, record: OpRecord) -> FailingOp:

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional
 from . import frames, scopes
 from .entry import Case
 from .layers import layer_of_scope
+from .trace import Operands
 
 
 class Named:
@@ -25,6 +26,8 @@ class Named:
         Rows of the origin's output that are bad.
     notes : list of str
         Remarks for the report.
+    operands : Operands or None
+        What the op was given and answered, where that is known.
     """
 
     def __init__(self, origin: Dict[str, Any]) -> None:
@@ -34,6 +37,7 @@ class Named:
         self.chain: List[str] = []
         self.rows: List[int] = []
         self.notes: List[str] = []
+        self.operands: Optional[Operands] = None
 
 
 def origin_of_graph_op(
@@ -71,3 +75,12 @@ def _saved_layer(case: Case, around: List[str]) -> Optional[str]:
         if name is not None:
             found.append(name)
     return "/".join(found) or None
+
+
+def operands_of(operation: Any, inputs: List[Any], outputs: List[Any]) -> Operands:
+    """Operands of an op of a graph, with its attributes as eager ops have them."""
+    attrs = {}
+    for attribute in operation.op_def.attr:
+        value = operation.get_attr(attribute.name)
+        attrs[attribute.name] = getattr(value, "as_datatype_enum", value)
+    return Operands(operation.type, attrs, inputs, outputs, [None] * len(inputs))

@@ -78,6 +78,7 @@ class Fallbacks:
         self.instrument = instrument
         found.origin, found.others, found.benign = named.origin, named.others, named.benign
         found.chain, found.rows, found.record = named.chain, named.rows, None
+        found.operands = named.operands
         self.notes.extend(named.notes)
         return found
 
@@ -103,6 +104,7 @@ class Fallbacks:
             tried += compiled.tried
             if other.origin is not None and compiled.replaced:
                 self.instrument = COMPILED
+                other.compiled = jit and depth == ALONE
                 self.notes.append(_differs(engine, depth, compiled.replaced[0]))
                 return other
         self.notes.append(

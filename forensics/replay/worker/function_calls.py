@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from . import arrays, probes
-from .fallback_origin import Named, origin_of_graph_op
+from .fallback_origin import Named, operands_of, origin_of_graph_op
 from .inlined import Birth, Explorer, body_of
 from .localise import batch_rows
 from .stepper import Stepper, to_tensors
@@ -89,6 +89,7 @@ def _named(stepper: Stepper, births: List[Birth], rows: Optional[int]) -> Named:
         if b is not first and not b.path
     ][:20]
     named.chain = first.path
+    named.operands = operands_of(first.operation, first.inputs, first.outputs)
     bad = first.outputs[first.slot]
     named.rows = arrays.bad_rows(bad, rows) if rows and bad is not None else []
     if first.around:

@@ -36,6 +36,8 @@ class Birth:
         Ops from it to an assignment or a result of the function; empty: it reaches none.
     source : dict or None
         The user's line that made the op, where a program did.
+    operation : Operation
+        The op in its graph.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Birth:
         self.around: List[str] = []
         self.path = path
         self.source: Optional[Dict[str, Any]] = None
+        self.operation: Any = None
 
 
 class Body:
@@ -165,6 +168,7 @@ class Explorer:
             if not inner:
                 outputs = graph.values(list(operation.outputs), arguments)
                 inner = [Birth(node, slot, _arrays(inputs), _arrays(outputs), path)]
+                inner[0].operation = operation
             found.extend(inner)
         return found
 

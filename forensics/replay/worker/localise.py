@@ -37,6 +37,10 @@ class Localised:
         self.record: Optional[OpRecord] = None
         """The origin as the trace saw it; None for an input or an op that raised."""
         self.localiser: Optional[Localiser] = None
+        self.operands: Optional[Operands] = None
+        """Those of an origin that another instrument than the trace named."""
+        self.compiled = False
+        """The origin is bad only when XLA compiles it."""
 
 
 class Localiser:

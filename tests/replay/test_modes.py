@@ -36,6 +36,7 @@ def test_a_loop_that_fails_only_as_a_graph_is_named_by_a_dump() -> None:
     assert "only the graph mode fails" in result.reason
     assert result.determinism == "bitwise"
     assert result.check_numerics is not None and result.check_numerics.op_type == "Log"
+    assert "tf.raw_ops.Log(x=x)" in (result.reproducer_script or "")
 
 
 def test_an_op_that_fails_only_under_xla_is_named_with_what_it_differentiates() -> None:
@@ -48,6 +49,11 @@ def test_an_op_that_fails_only_under_xla_is_named_with_what_it_differentiates() 
     assert origin.source.line == line_of("one_mode_only", "root = tf.sqrt")
     assert result.samples == (2,)
     assert result.chain[-1] == "net/out/kernel"
+    # the op is asked, and reproduced, as XLA compiles it
+    assert result.whose_bug is not None
+    answers = {r.engine: r.finite for r in result.whose_bug.references}
+    assert answers["XLA (jit_compile=True)"] is False and answers["eager"] is True
+    assert "jit_compile=True" in (result.reproducer_script or "")
     # the numerics check cannot be compiled, and without XLA there is nothing to see
     assert result.check_numerics is None
     assert "it cannot be used with XLA" in result.reason
@@ -93,6 +99,7 @@ def test_a_function_compiled_earlier_is_looked_into() -> None:
     assert result.samples == (3,)
     assert result.check_numerics is not None
     assert result.check_numerics.op_type.startswith("__forward_logs")
+    assert "tf.raw_ops.Rsqrt" in (result.reproducer_script or "")
     assert "carries no checks" in result.reason
 
 

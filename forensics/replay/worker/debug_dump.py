@@ -19,6 +19,7 @@ from .modes import without_jit
 from .search import Failure
 from .state import Snapshot
 from .stepper import Stepper
+from .trace import Operands
 
 _NEG_INF, _POS_INF, _NAN = 5, 6, 7
 """Places in a FULL_HEALTH record: tensor, device, dtype, rank, elements, then these counts."""
@@ -218,6 +219,11 @@ def _fill(
         origin["dtype"], origin["shape"] = output.dtype.name, list(output.shape)
         origin["outputs"] = [arrays.statistics("output %d" % birth.slot, output)]
         named.rows = arrays.bad_rows(output, rows) if rows else []
+    node, inputs = birth.node, [values.get(slot) for slot in birth.node.inputs]
+    # the dump tells no attributes: the op is run with their defaults, and believed if it fails
+    named.operands = Operands(
+        node.op_type, {}, inputs, [None] * birth.slot + [output], [None] * len(inputs)
+    )
     origin["inputs"] = [
         arrays.statistics("input %d" % i, values[slot])
         for i, slot in enumerate(birth.node.inputs)

@@ -27,7 +27,7 @@ class Named:
     notes : list of str
         Remarks for the report.
     operands : Operands or None
-        What the op was given and answered, where that is known.
+        What the op was given, to run it again; None where the instrument does not tell.
     """
 
     def __init__(self, origin: Dict[str, Any]) -> None:

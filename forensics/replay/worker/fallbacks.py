@@ -104,7 +104,6 @@ class Fallbacks:
             tried += compiled.tried
             if other.origin is not None and compiled.replaced:
                 self.instrument = COMPILED
-                other.compiled = jit and depth == ALONE
                 self.notes.append(_differs(engine, depth, compiled.replaced[0]))
                 return other
         self.notes.append(

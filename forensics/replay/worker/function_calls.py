@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from . import arrays, probes
-from .fallback_origin import Named, operands_of, origin_of_graph_op
+from .fallback_origin import Named, origin_of_graph_op
 from .inlined import Birth, Explorer, body_of
 from .localise import batch_rows
 from .stepper import Stepper, to_tensors
+from .trace import Operands
 from .traced_graphs import source_in
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ def _named(stepper: Stepper, births: List[Birth], rows: Optional[int]) -> Named:
         if b is not first and not b.path
     ][:20]
     named.chain = first.path
-    named.operands = operands_of(first.operation, first.inputs, first.outputs)
+    named.operands = Operands(
+        first.node.op_type, first.attrs, first.inputs, first.outputs, [None] * len(first.inputs)
+    )
     bad = first.outputs[first.slot]
     named.rows = arrays.bad_rows(bad, rows) if rows and bad is not None else []
     if first.around:

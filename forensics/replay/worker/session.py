@@ -94,8 +94,9 @@ class Session:
         if self.scan is not None:
             self.reproduction.attempts.extend(self.scan.attempts(self.reproduction.mode))
         for part in (
-            self._localise, self._rows, self._whose_bug, self._reproducer, self._check_numerics,
-            self._trials,
+            self._localise, self._rows, self._check_numerics, self._trials,
+            # last: they run single kernels on operands of their own making, and a kernel may abort
+            self._whose_bug, self._reproducer,
         ):  # fmt: skip
             self.channel.partial(self.answer)
             with self._surviving(part.__name__.strip("_")):
@@ -226,6 +227,7 @@ class Session:
         if failure.symptom == "raised" and found.origin is None:
             self.notes.append("step %d %s" % (failure.step, failure.outcome.describe()))
         self.notes.extend(trace.troubles)
+        self._degraded(trace.degradations)
         self.answer.update(
             origin=found.origin, other_origins=found.others, benign=found.benign,
             chain=found.chain, samples=found.rows,
@@ -233,6 +235,11 @@ class Session:
                                      *unreplayable(trace.random_ops)}),
         )  # fmt: skip
         self._observe(failure, trace)
+
+    def _degraded(self, what: List[str]) -> None:
+        """Say once in the answer what an instrument could not do here."""
+        said = self.answer.setdefault("degradations", [])
+        said.extend(w for w in what if w not in said)
 
     def _traced(self, failure: Failure) -> Localised:
         """Trace the step op by op, where this version of TensorFlow lets us."""

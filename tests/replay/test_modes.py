@@ -39,6 +39,7 @@ def test_a_loop_that_fails_only_as_a_graph_is_named_by_a_dump() -> None:
     assert "tf.raw_ops.Log(x=x)" in (result.reproducer_script or "")
 
 
+@pytest.mark.slow
 def test_an_op_that_fails_only_under_xla_is_named_with_what_it_differentiates() -> None:
     result = replay("one_mode_only", "compiled_case", failing_step=3)
     origin = found(result, "compiled_ops")
@@ -103,6 +104,7 @@ def test_a_function_compiled_earlier_is_looked_into() -> None:
     assert "carries no checks" in result.reason
 
 
+@pytest.mark.slow
 def test_an_op_of_another_thread_is_traced() -> None:
     result = replay("no_program", "threaded_case", failing_step=2)
     origin = found(result, "own_trace")
@@ -114,6 +116,7 @@ def test_an_op_of_another_thread_is_traced() -> None:
     assert "sees no ops of other threads" in result.reason
 
 
+@pytest.mark.slow
 def test_what_differs_from_the_run_is_said_from_facts() -> None:
     result = replay("not_met", "shuffled_case", failing_step=3)
     assert result.status is ReplayStatus.NOT_REPRODUCED
@@ -126,6 +129,7 @@ def test_what_differs_from_the_run_is_said_from_facts() -> None:
     assert "the run's is not recorded, the replay used a CPU" in said
 
 
+@pytest.mark.slow
 def test_without_callbacks_on_ops_a_dump_speaks_and_the_report_says_so() -> None:
     result = replay("no_program", "without_op_callbacks_case", failing_step=2)
     origin = found(result, "debug_dump")

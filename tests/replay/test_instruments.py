@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -138,6 +139,19 @@ def test_jit_is_off_within_and_on_again_after() -> None:
     with modes.without_jit(steps):
         assert mode() == ["graph", "graph"]
     assert mode() == ["jit", "jit"]
+
+
+def test_xla_is_asked_to_warn_of_nan_on_a_gpu_only_where_it_compiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    for jit, device, said in ((False, "GPU x", False), (True, "CPU", False), (True, "GPU x", True)):
+        model.compile("sgd", "mse", jit_compile=jit)
+        case = entry.Case({"model": model, "batch": str})
+        steps = stepper.Stepper(case, state.State(case.restore))
+        assert (modes.detect_nan_on_gpu(steps, device) is not None) == said
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to= --xla_gpu_detect_nan=warning"
 
 
 # -- ops that cannot be repeated

@@ -157,6 +157,7 @@ class Session:
 
     # -- preparation
     def _prepare(self) -> None:
+        from .modes import detect_nan_on_gpu
         from .search import Search
         from .state import State
         from .stepper import Stepper
@@ -164,6 +165,8 @@ class Session:
         self._environment()
         self.state = State(self.case.restore)
         self.stepper = Stepper(self.case, self.state)
+        flagged = detect_nan_on_gpu(self.stepper, self.device)
+        self.elsewhere.extend([flagged] if flagged is not None else [])
         built = self._build()
         self.search = Search(
             self.request, self.case, self.state, self.stepper, built, self.deadline, self.notes,

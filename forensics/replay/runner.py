@@ -136,6 +136,7 @@ def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
         "symptom": request.symptom,
         "loss_limit": request.loss_limit,
         "suspicions": list(request.suspicions),
+        "trial_seconds": request.trial_seconds,
         "device": request.device,
         "scan": request.options.scan,
         "with_data": request.options.with_data,

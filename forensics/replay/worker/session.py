@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from .state import Snapshot
     from .trace import Trace
 
-TRIAL_SECONDS = 35.0
-"""Time for trials, in seconds of wall clock: people wait for the report."""
-
 
 def main() -> None:
     """Read the request from stdin, answer on stdout."""
@@ -331,7 +328,9 @@ class Session:
     def _trials(self, failure: Failure) -> None:
         from .trials import Trials
 
-        left = self.deadline - time.monotonic()
+        left, allowed = self.deadline - time.monotonic(), self.request["trial_seconds"]
+        if allowed <= 0:
+            return
         if left < 2:
             self.notes.append("no time left for trials")
             return
@@ -339,7 +338,7 @@ class Session:
         origins = [o for o in (self.answer.get("origin"),) if o is not None]
         origins += self.answer.get("other_origins") or []
         trials = Trials(self.stepper, failure, origins, self.search.built, self.request,
-                        time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
+                        time.monotonic() + min(allowed, 0.8 * left))  # fmt: skip
         self.answer["trials"] = trials.run()
         if not self.answer["trials"]:
             self.notes.append("no remedy was tried: the baseline did not fail a second time")
@@ -388,13 +387,14 @@ class Session:
         from .trials import SickTrials
         from .trials.sick import suspicious
 
-        suspicions = list(self.request.get("suspicions") or [])
-        if not suspicions and not suspicious(self.case, self.stepper.batch(0)):
+        allowed = self.request["trial_seconds"]
+        suspicions = list(self.request["suspicions"])
+        if allowed <= 0 or not suspicions and not suspicious(self.case, self.stepper.batch(0)):
             return
         self.channel.progress("trying remedies from the built state")
         left = self.deadline - time.monotonic()
         trials = SickTrials(self.stepper, self.search.built, suspicions,
-                            time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
+                            time.monotonic() + min(allowed, 0.8 * left))  # fmt: skip
         self.answer["trials"] = trials.run()
 
     def _candidates(self) -> str:

@@ -99,8 +99,6 @@ class Controls:
         inside = [False]
 
         def update(optimizer: Any, grads: Any, variables: Any, learning_rate: Any) -> Any:
-            import tensorflow as tf
-
             self.used.append(True)
             rate = learning_rate
             if not inside[0]:

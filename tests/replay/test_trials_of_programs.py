@@ -31,7 +31,7 @@ def test_the_safe_form_of_a_logarithm_is_verified_and_smaller_steps_are_not(tmp_
     # no clipping and no rate helps against a row of the data
     for remedy in ("learning_rate_div_10", "clip_global_norm"):
         assert (trials[remedy].status, trials[remedy].steps_survived) == (STILL_FAILS, 8)
-    rows = trials["drop_culprit_rows"]
+    rows = trials["drop_outliers"]
     assert (rows.status, rows.rows_dropped) == (FIXED, 1)
     assert trials["float32"].status is TrialStatus.NOT_APPLICABLE
 

@@ -404,7 +404,7 @@ class Session:
 
         allowed = self.request["trial_seconds"]
         suspicions = list(self.request["suspicions"])
-        if allowed <= 0 or not suspicions and not suspicious(self.case, self.stepper.batch(0)):
+        if allowed <= 0 or (not suspicions and not suspicious(self.case, self.stepper.batch(0))):
             return
         self.channel.progress("trying remedies from the built state")
         left = self.deadline - time.monotonic()

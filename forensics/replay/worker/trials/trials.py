@@ -66,40 +66,48 @@ class Trials:
 
     def run(self) -> List[Row]:
         """Every trial as the report's object; an empty list when the baseline does not fail."""
-        rows: List[Row] = []
+        plan = Plan(self.stepper, self.failure, self.origins, self.built, self.controls,
+                    self.runner, self.start, self.request.get("logged_losses") or [])  # fmt: skip
         try:
-            with self.controls.installed():
-                if not self._baseline():
-                    return []
-                plan = Plan(self.stepper, self.failure, self.origins, self.built, self.controls,
-                            self.runner, self.start,
-                            self.request.get("logged_losses") or [])  # fmt: skip
-                rows += [self._trial(wish) for wish in plan.updates()]
-                while lower := plan.lower_still(rows):
-                    rows.append(self._trial(lower))
-            rows += [self._trial(wish) for wish in plan.rest()]
+            rows = self._updates(plan)
+            if rows is None and self.controls.by_tape is False:
+                # none of the optimizers is the one that updates
+                self.controls.by_tape = True
+                rows = self._updates(plan)
+            if rows is None:
+                self.stepper.retrace()
+                rows = [] if self._fails_again(Change()) else None
+            if rows is not None:
+                rows += [self._trial(wish) for wish in plan.rest()]
         finally:
             self.stepper.retrace()
             self.stepper.state.load(self.failure.before)
-        return _best_first(rows)
+        return _best_first(rows or [])
 
     # -- the baseline
-    def _baseline(self) -> bool:
-        """Run the steps unchanged, with the controls in the step; whether they fail again."""
-        self.stepper.retrace()
+    def _updates(self, plan: Plan) -> Optional[List[Row]]:
+        """Try the remedies of the update; None where the step does not take the controls."""
         norms: List[float] = []
-        tried = self.runner.run(_Watching(self.controls, norms), self.start, self.snapshot,
-                                self._last(self.start))  # fmt: skip
-        if not self.controls.used and not self.controls.by_tape:
-            self.controls.by_tape = True
+        with self.controls.installed():
+            self.stepper.retrace()
+            if not self._fails_again(_Watching(self.controls, norms)) or not self.controls.used:
+                return None
+            self.controls.usual_norm = level(norms[1:])
+            rows = [self._trial(wish) for wish in plan.updates()]
+            while lower := plan.lower_still(rows):
+                rows.append(self._trial(lower))
+        return rows
+
+    def _fails_again(self, watching: Change) -> bool:
+        """Run the steps unchanged; whether they fail as they did before."""
+        tried = self.runner.run(watching, self.start, self.snapshot, self._last(self.start))
         if tried.failed_at is None:
             return False
-        healthy = norms[1 : tried.survived + 1]
-        self.controls.usual_norm = level(healthy)
+        if tried.symptom == "raised" and self.failure.symptom != "raised":
+            return False
         self._baselines[self.start] = tried.failed_at
-        self.judge.learn_from(
-            tried, self.runner.frozen(Change(), self.snapshot, tried.steps[-COMPARED:])
-        )
+        frozen = self.runner.frozen(Change(), self.snapshot, tried.steps[-COMPARED:])
+        self.judge.learn_from(tried, frozen)
         return True
 
     def _built_baseline(self, start: int) -> Optional[int]:
@@ -184,7 +192,7 @@ class Trials:
                     last, again = last + LONGER, True
                     continue
                 tried.used = bool(used)
-                if tried.failed_at is not None and isinstance(change, SafeForm):
+                if tried.failed_at is not None and used and isinstance(change, SafeForm):
                     moved = self._moved(change, start, snapshot, tried)
                 if moved is None:
                     verdict = self._verdict(change, tried, snapshot, start, fails_at)

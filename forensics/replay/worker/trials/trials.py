@@ -62,6 +62,8 @@ class Trials:
         self.judge = Judge(self.start, failure.step, failure.losses, game)
         self._baselines: Dict[int, Optional[int]] = {}
         self._families: List[str] = []
+        self._changed = False
+        """Whether compiled steps were traced with a change that is no longer in force."""
         self._fixed: List[str] = []
 
     def run(self) -> List[Row]:
@@ -77,6 +79,7 @@ class Trials:
             if rows is None:
                 self.stepper.retrace()
                 rows = [] if self._fails_again(Change()) else None
+            self._changed = True
             if rows is not None:
                 rows += [self._trial(wish) for wish in plan.rest()]
         finally:
@@ -115,6 +118,7 @@ class Trials:
         if start not in self._baselines or self._is_other(start):
             key = -1 - start
             if key not in self._baselines:
+                self._traced_for(_UNCHANGED)
                 tried = self.runner.run(Change(), start, self.built, self._last(start))
                 self._baselines[key] = tried.failed_at
             return self._baselines[key]
@@ -181,23 +185,19 @@ class Trials:
     def _judged(
         self, change: Change, start: int, snapshot: Snapshot, fails_at: int
     ) -> Tuple[Tried, str, str]:
-        last, again = self._last(start), False
+        last = self._last(start)
         while True:
             moved, begun = None, time.monotonic()
             with change.active() as used:
-                if change.retraces and not again:
-                    self.stepper.retrace()
+                self._traced_for(change)
                 tried = self.runner.run(change, start, snapshot, last)
-                if not again and self._is_slow(change, tried, snapshot, start, fails_at, begun):
-                    last, again = last + LONGER, True
-                    continue
+                if self._is_slow(change, tried, snapshot, start, fails_at, begun):
+                    tried = self.runner.run(change, start, snapshot, last + LONGER)
                 tried.used = bool(used)
                 if tried.failed_at is not None and used and isinstance(change, SafeForm):
                     moved = self._moved(change, start, snapshot, tried)
                 if moved is None:
                     verdict = self._verdict(change, tried, snapshot, start, fails_at)
-            if change.retraces:
-                self.stepper.retrace()
             if isinstance(change, SafeForm):
                 if not tried.used and change.widen():
                     continue
@@ -208,6 +208,12 @@ class Trials:
             if not tried.used:
                 return tried, "not_applicable", " (the step does not use it)"
             return (tried, *verdict)
+
+    def _traced_for(self, change: Change) -> None:
+        """Trace compiled steps anew, unless they are those that this change needs."""
+        if change.retraces or self._changed:
+            self.stepper.retrace()
+        self._changed = change.retraces
 
     def _is_slow(
         self, change: Change, tried: Tried, snapshot: Snapshot, start: int, fails_at: int,
@@ -261,6 +267,10 @@ class _Watching(Change):
     def begin(self, index: int) -> None:
         """Read the norm of the step before."""
         self.norms.append(float(self.controls.norm.numpy()))
+
+
+_UNCHANGED = Change()
+_UNCHANGED.retraces = False
 
 
 def _row(remedy: str, change: str, status: str, baseline: str) -> Row:

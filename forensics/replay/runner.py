@@ -142,9 +142,9 @@ def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
         "symptom": request.symptom,
         "loss_limit": request.loss_limit,
         "suspicions": list(request.suspicions),
+        "trial_seconds": request.trial_seconds if request.options.trials else 0.0,
         "device": request.device,
         "scan": request.options.scan,
-        "trials": request.options.trials,
         "with_data": request.options.with_data,
         # the child stops by itself and still answers; the parent's limit is for a child that hangs
         "seconds": max(5.0, request.timeout * 0.85 - 5.0),

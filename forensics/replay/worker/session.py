@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from .state import Snapshot
     from .trace import Trace
 
-TRIAL_SECONDS = 35.0
-"""Time for trials, in seconds of wall clock: people wait for the report."""
-
 
 def main() -> None:
     """Read the request from stdin, answer on stdout."""
@@ -350,22 +347,9 @@ class Session:
         return part * max(0.0, self.deadline - time.monotonic())
 
     def _trials(self, failure: Failure) -> None:
-        from .trials import Trials
+        from .trials.asked import try_on_failure
 
-        left = self.deadline - time.monotonic()
-        if not self.request["trials"]:
-            return
-        if left < 2:
-            self.notes.append("no time left for trials")
-            return
-        self.channel.progress("trying remedies from step %d" % failure.trial_start[0])
-        origins = [o for o in (self.answer.get("origin"),) if o is not None]
-        origins += self.answer.get("other_origins") or []
-        trials = Trials(self.stepper, failure, origins, self.search.built, self.request,
-                        time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
-        self.answer["trials"] = trials.run()
-        if not self.answer["trials"]:
-            self.notes.append("no remedy was tried: the baseline did not fail a second time")
+        try_on_failure(self, failure)
 
     def _check_numerics(self, failure: Failure) -> None:
         from .numerics import Beside
@@ -383,12 +367,14 @@ class Session:
     # -- nothing failed
     def _not_reproduced(self) -> Dict[str, Any]:
         """Observe one step, for what can be read off it without a failure."""
+        from .trials.asked import try_on_suspect
+
         other = self.search.other
         # a program that fits no checkpoint and fails elsewhere says nothing about this run
         step = None if other is not None and self.search.foreign else self._observed()
         if self.request["symptom"] == "none" and step is not None:
             with self._surviving("trials"):
-                self._sick_trials()
+                try_on_suspect(self)
         self.answer["started_from"] = self.search.started_from
         if self.request["symptom"] != "none":
             candidates = [] if self.search.foreign else [self._candidates()]
@@ -405,21 +391,6 @@ class Session:
             ]  # fmt: skip
         self.answer.update(status="not_reproduced", step=step, reason="; ".join(reasons))
         return self.answer
-
-    def _sick_trials(self) -> None:
-        """Try remedies for a run that stays finite, where something about it is suspect."""
-        from .trials import SickTrials
-        from .trials.sick import suspicious
-
-        suspicions = list(self.request.get("suspicions") or [])
-        wanted = self.request["trials"]
-        if not wanted or not (suspicions or suspicious(self.case, self.stepper.batch(0))):
-            return
-        self.channel.progress("trying remedies from the built state")
-        left = self.deadline - time.monotonic()
-        trials = SickTrials(self.stepper, self.search.built, suspicions,
-                            time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
-        self.answer["trials"] = trials.run()
 
     def _candidates(self) -> str:
         """Say what can be the difference between the run and the replay, as far as facts tell."""

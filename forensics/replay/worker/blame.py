@@ -286,7 +286,7 @@ def _range(value: Any) -> str:
     stats = arrays.statistics("", value)
     if not value.size or np.isnan(stats["min"]):
         return words(value) if arrays.is_float(value) and value.size else ""
-    said = "in [%.6g, %.6g]" % (stats["min"], stats["max"])
+    said = "in [%.9g, %.9g]" % (stats["min"], stats["max"])
     bad = stats["nan"] + stats["pos_inf"] + stats["neg_inf"]
     return said + (" with %d non-finite" % bad if bad else "")
 

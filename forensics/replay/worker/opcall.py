@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from typing import Any, Dict, List, Optional, Sequence, Set
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
 
 import numpy as np
 
@@ -123,7 +124,8 @@ class OpCall:
             return raw(**self.keywords(whole), **self.attrs)
 
         function = tf.function(compiled, autograph=False, jit_compile=mode == JIT)
-        return _flat(function(*[given[i] for i in places]))
+        with _as_functions(tf):
+            return _flat(function(*[given[i] for i in places]))
 
     def keywords(self, parts: Sequence[Any]) -> Dict[str, Any]:
         """Return `parts`, one per operand, by argument name."""
@@ -259,6 +261,17 @@ def _default(tf: Any, declared: Any) -> Any:
         inner = kind[5:-1]
         return [_python(tf, inner, v) for v in getattr(raw.list, field.get(inner, "s"))]
     return _python(tf, kind, getattr(raw, field[kind])) if kind in field else None
+
+
+@contextlib.contextmanager
+def _as_functions(tf: Any) -> Iterator[None]:
+    """Let functions be functions within the block, where the program runs them eagerly."""
+    eagerly = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(False)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(eagerly)
 
 
 def outputs_of(op_type: str) -> List[Any]:

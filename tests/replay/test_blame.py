@@ -9,7 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from forensics.replay.worker.blame import blame, largest_of, tiny_of, without_op
+from forensics.replay.worker.blame import blame, without_op
+from forensics.replay.worker.comparison import largest_of, tiny_of
 from forensics.replay.worker.failing_op import FailingOp
 from tests.replay.failing import failing
 

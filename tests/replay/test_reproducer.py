@@ -17,12 +17,15 @@ import pytest
 
 from forensics.replay.worker import arrays
 from forensics.replay.worker.failing_op import FailingOp, gist
-from forensics.replay.worker.opcall import JIT, call_of
+from forensics.replay.worker.op_definition import call_of
+from forensics.replay.worker.opcall import JIT
 from forensics.replay.worker.reproducer import make
+from forensics.replay.worker.reproducer.header import FAILS, WORKS
+from forensics.replay.worker.reproducer.lines import operand_lines
 from forensics.replay.worker.reproducer.proof import Proof, prove
-from forensics.replay.worker.reproducer.script import FAILS, MAX_LINES, WORKS
+from forensics.replay.worker.reproducer.script import MAX_LINES
 from forensics.replay.worker.reproducer.shrink import Shrinker
-from forensics.replay.worker.reproducer.values import FEW, literal, simplified
+from forensics.replay.worker.reproducer.values import FEW, Operand, literal, simplified
 from tests.replay.failing import failing
 
 pytestmark = pytest.mark.tf
@@ -324,6 +327,14 @@ def test_numbers_are_written_so_that_they_read_back() -> None:
     ):
         value = eval(literal(array), {"nan": np.nan, "inf": np.inf})
         np.testing.assert_array_equal(np.array(value).astype(array.dtype), array)
+
+
+def test_long_lines_are_broken_between_numbers() -> None:
+    array = np.array([1.25e-05, -3.5e-12] * 30)
+    lines = operand_lines("x", Operand(array), False)
+    assert len(lines) > 5
+    joined = "\n".join(lines).removeprefix("x = tf.constant(").removesuffix(", dtype=tf.float64)")
+    np.testing.assert_array_equal(eval(joined), array)
 
 
 def test_random_numbers_stand_in_for_what_no_constant_replaces() -> None:

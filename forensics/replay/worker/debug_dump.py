@@ -15,10 +15,10 @@ from .fallback_origin import Named, origin_of_graph_op
 from .graph_health import BODIES, CALLS, Node, Slot, births, completed, reached
 from .localise import batch_rows
 from .modes import without_jit
+from .operands import Operands
 from .search import Failure
 from .state import Snapshot
 from .stepper import Stepper
-from .trace import Operands
 
 _NEG_INF, _POS_INF, _NAN = 5, 6, 7
 """Places in a FULL_HEALTH record: tensor, device, dtype, rank, elements, then these counts."""

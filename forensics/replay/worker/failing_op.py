@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from . import arrays
 from .entry import brief
-from .opcall import EAGER, GRAPH, JIT, NoCall, OpCall, bits_of, call_of, public_names
+from .op_definition import NoCall, call_of, public_names
+from .opcall import EAGER, GRAPH, JIT, OpCall, bits_of
 from .stepper import to_tensors
 
 if TYPE_CHECKING:
+    from .operands import Operands
     from .search import Failure
-    from .trace import Operands, OpRecord
+    from .trace import OpRecord
 
 _PASSING = ("ReadVariableOp", "ResourceGather", "Identity", "AssignVariableOp")
 

@@ -11,9 +11,10 @@ from . import arrays, frames, keras_api
 from .entry import brief
 from .layers import layer_of_scope
 from .listening import listening
+from .operands import Operands
 from .state import Snapshot
 from .stepper import Outcome, Stepper, to_tensors
-from .trace import NONE, Harm, Operands, OpRecord, Trace
+from .trace import NONE, Harm, OpRecord, Trace
 
 INPUT = -2
 """Source index of values that were bad in the batch already."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import arrays, frames
 from .entry import brief
+from .operands import Operands
 from .state import METRIC, State
 
 NONE: FrozenSet[int] = frozenset()
@@ -46,31 +47,6 @@ class OpRecord:
         self.shape: Tuple[int, ...] = ()
         self.rows: List[int] = []
         self.habit_inputs = False
-
-
-class Operands:
-    """One op of a step with all that went in and came out: to run it again elsewhere.
-
-    Parameters
-    ----------
-    op_type : str
-        As registered in TensorFlow.
-    attrs : dict
-        Attributes by name, as `tf.raw_ops` takes them after conversion.
-    inputs, outputs : list of array or None
-        Copies; None for what is no array (resources, variants).
-    handles : list of int or None
-        Number of each input's tensor: a resource's tells its variable (`Variable.key`).
-    """
-
-    __slots__ = ("attrs", "handles", "inputs", "op_type", "outputs")
-
-    def __init__(
-        self, op_type: str, attrs: Dict[str, Any], inputs: List[Any], outputs: List[Any],
-        handles: List[Optional[int]],
-    ) -> None:  # fmt: skip
-        self.op_type, self.attrs, self.inputs, self.outputs = op_type, attrs, inputs, outputs
-        self.handles = handles
 
 
 class Harm:
@@ -151,7 +127,7 @@ class Trace:
         name = op_type.decode() if isinstance(op_type, bytes) else str(op_type)
         try:
             if self.count == self.capture:
-                self.captured = _operands(name, inputs, attrs, outputs)
+                self.captured = Operands.seen(name, inputs, attrs, outputs, value_of)
             self._op(name, inputs, outputs)
         except Exception as error:
             # an error of the instrument must not look like one of the step
@@ -398,16 +374,6 @@ def value_of(tensor: Any) -> Any:
     except Exception:
         return None
     return np.asarray(array) if not isinstance(array, np.ndarray) else array
-
-
-def _operands(op_type: str, inputs: Any, attrs: Any, outputs: Any) -> Operands:
-    def copied(tensors: Any) -> List[Any]:
-        return [None if a is None else a.copy() for a in map(value_of, tensors or ())]
-
-    flat = tuple(attrs or ())
-    named = {str(k): v for k, v in zip(flat[::2], flat[1::2])}
-    handles = [getattr(t, "_id", None) for t in inputs or ()]
-    return Operands(op_type, named, copied(inputs), copied(outputs), handles)
 
 
 def _make_finite(array: Any) -> None:

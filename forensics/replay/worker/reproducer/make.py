@@ -14,8 +14,10 @@ from .. import arrays
 from ..blame import same_side
 from ..failing_op import FailingOp
 from ..opcall import bits_of
+from .header import Story
+from .lines import DATA, names_of
 from .proof import prove
-from .script import DATA, MAX_LINES, Story, Twin, array_file, batch_script, names_of, script
+from .script import MAX_LINES, Twin, array_file, batch_script, script
 from .shrink import Shrinker
 from .values import Operand, parts_in_file, simplified
 

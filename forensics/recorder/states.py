@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from forensics.recorder.files import as_bytes
 
@@ -53,7 +54,8 @@ def variables_of(watched: Mapping[str, Any]) -> Iterator[tuple[str, str, int, An
 
     ``model.variables`` leaves out the metrics, whose values a step reads too.
     """
-    for owner, thing in watched.items():
+    for owner, given in watched.items():
+        thing = given.state if isinstance(given, tf.random.Generator) else given
         if hasattr(thing, "numpy"):
             yield owner, "weight", 0, thing
         elif hasattr(thing, "apply_gradients"):

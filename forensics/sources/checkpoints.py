@@ -27,6 +27,7 @@ from forensics.sources.recording import STATE, is_state
 
 _DATA_SHARD = re.compile(r"(.+)\.data-\d{5}-of-\d{5}$")
 _H5_SUFFIXES = (".h5", ".hdf5")
+MAP_SUFFIX = ".weights.json"
 _MAX_DEPTH = 64
 
 
@@ -124,7 +125,10 @@ def _relative(root: Path, path: Path) -> str:
 def _read_folder(root: Path, folder: Path, names: list[str]) -> Iterator[_Found]:
     sharded = {match[1] for name in names if (match := _DATA_SHARD.match(name))}
     indexed = {name.removesuffix(".index") for name in names if name.endswith(".index")}
-    for name in names:
+    sharded_weights = [_sharded(root, folder / n) for n in names if n.lower().endswith(MAP_SUFFIX)]
+    yield from (found for found, _ in sharded_weights)
+    shards = {shard for _, listed in sharded_weights for shard in listed}
+    for name in sorted(set(names) - shards):
         path = folder / name
         relative = _relative(root, path)
         if name.endswith(".index"):
@@ -143,6 +147,25 @@ def _read_folder(root: Path, folder: Path, names: list[str]) -> Iterator[_Found]
         detail = "there are data shards and no index: an unfinished save, or a file was lost"
         contents.lose(f"{relative}.index", "missing_index", detail)
         yield _Found(relative, CheckpointFormat.TENSOR_BUNDLE, contents)
+
+
+def _sharded(root: Path, path: Path) -> tuple[_Found, tuple[str, ...]]:
+    """Read weights that were split over several files, and name these."""
+    from forensics.sources.keras_shards import KIND, read_shards, shards_of
+
+    name = _relative(root, path)
+    found = _Found(name, CheckpointFormat.WEIGHTS_H5, Contents())
+    try:
+        shards = shards_of(path, name)
+    except Damaged as error:
+        found.contents.fail(error)
+    except (OSError, NotRegular) as error:
+        found.readable = False
+        found.contents.refuse(name, KIND, error)
+    else:
+        read_shards(path, name, shards, found.contents)
+        return found, shards
+    return found, ()
 
 
 def _is_index(path: Path) -> bool:

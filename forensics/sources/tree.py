@@ -11,7 +11,7 @@ from forensics.domain.run import ReadWarning
 
 _MAX_DEPTH = 64
 _DIGITS = re.compile(r"(\d+)")
-_CHECKPOINT = (".index", ".keras", ".h5", ".hdf5")
+_CHECKPOINT = (".index", ".keras", ".h5", ".hdf5", ".weights.json")
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import pytest
 
 from forensics.replay.worker.blame import blame, without_op
 from forensics.replay.worker.comparison import largest_of, tiny_of
-from forensics.replay.worker.failing_op import FailingOp
+from forensics.replay.worker.failing_op import FailingOp, NoOperands
 from tests.replay.failing import failing
 
 pytestmark = pytest.mark.tf
@@ -173,11 +173,11 @@ def test_refused_operands_are_the_program_s() -> None:
     assert "label value of 7" in answer["reason"]
 
 
-def test_where_no_op_is_known_the_origin_decides() -> None:
-    origin = {"phase": "input", "input": {"name": "sample_weight", "rows": [3]}}
-    assert without_op(origin, "no op made them")["verdict"] == "user"
-    assert "sample_weight" in without_op(origin, "no op made them")["reason"]
-    assert without_op(None, "it ran in a graph only")["verdict"] == "undecided"
+def test_where_no_op_is_known_what_the_program_gave_decides() -> None:
+    given = without_op(NoOperands("they are in the batch (sample_weight)", users=True))
+    assert given["verdict"] == "user"
+    assert "sample_weight" in given["reason"] and "no op to ask" in given["reason"]
+    assert without_op(NoOperands("it ran in a graph only"))["verdict"] == "undecided"
 
 
 def test_limits_of_dtypes() -> None:

@@ -10,7 +10,7 @@ from . import arrays
 from .comparison import EDGE, Comparison, tiny_of
 from .engines import DOUBLE, Answers, ask
 from .entry import brief
-from .failing_op import FailingOp
+from .failing_op import FailingOp, NoOperands
 from .references import NoReference, widened
 from .references.intermediates import largest_intermediate
 from .wording import described, held, kinds, versions
@@ -175,15 +175,10 @@ def _without_reference(op: FailingOp, answers: Answers, why: str) -> Tuple[str, 
     return UNDECIDED, "%s; every engine that answered says the same" % why
 
 
-def without_op(origin: Optional[Dict[str, Any]], why: str) -> Dict[str, Any]:
-    """Decide where there is no op to ask: values that came with the batch, or nothing known."""
-    verdict, reason = UNDECIDED, why
-    if origin is not None and origin["phase"] == "input":
-        verdict = USER
-        reason = "%s came with its bad values: %s, and there is none to reproduce" % (
-            origin["input"]["name"], why
-        )  # fmt: skip
-    return {"verdict": verdict, "reason": versions() + reason, "references": []}
+def without_op(why: NoOperands) -> Dict[str, Any]:
+    """Decide where there is no op to ask: values that the program gave, or nothing known."""
+    reason = "%s%s; there is no op to ask or to reproduce" % (versions(), why)
+    return {"verdict": USER if why.users else UNDECIDED, "reason": reason, "references": []}
 
 
 def _of_refusal(op: FailingOp) -> Dict[str, Any]:

@@ -60,6 +60,8 @@ class Case:
         """Layers of a model without its program, as scopes of graph ops name them."""
         self.recording: Any = None
         """What a FlightRecorder kept of the run, where there is that: its batches come first."""
+        self.first_step = 0
+        """The first step that there is a batch for."""
         restore = get("restore")
         if self.step is not None and not callable(self.step):
             raise CaseError("step= of the case is no function")

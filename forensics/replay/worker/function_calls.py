@@ -8,7 +8,7 @@ from . import arrays, probes
 from .fallback_origin import Named, origin_of_graph_op
 from .inlined import Birth, Explorer, body_of
 from .localise import batch_rows
-from .operands import Operands
+from .records import Operands
 from .stepper import Stepper, to_tensors
 from .traced_graphs import source_in
 

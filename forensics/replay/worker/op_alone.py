@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from .blame import blame, without_op
 from .channel import Channel
@@ -39,10 +39,10 @@ class OpAlone:
         self._request, self._deadline = request, deadline
         self._op: Optional[FailingOp] = None
 
-    def run(self, answer: Dict[str, Any], channel: Channel) -> List[str]:
-        """Do both, and return remarks for the report."""
+    def run(self, answer: Dict[str, Any], channel: Channel) -> Optional[str]:
+        """Do both; return why there is no script, unless whose bug it is says that already."""
         channel.progress("asking whose bug it is")
-        answer["whose_bug"] = self._whose_bug(answer.get("origin"))
+        answer["whose_bug"] = self._whose_bug()
         # kernels run on operands of our own making: should one abort, this stands
         channel.partial(answer)
         channel.progress("writing and running a reproducer")
@@ -51,19 +51,19 @@ class OpAlone:
             self._by(REPRODUCER_SHARE),
         )  # fmt: skip
         try:
-            made = make.reproducer(self._op, self._failure, place)
+            if self._op is not None:
+                answer["reproducer_script"] = make.of_op(self._op, place)
+            else:
+                answer["reproducer_script"] = make.of_batch(self._failure, place)
         except make.NoReproducer as error:
-            return ["no reproducer: %s" % error]
-        if made is None:
-            return []
-        answer["reproducer_script"] = made.text
-        return made.notes
+            return "no reproducer: %s" % error
+        return None
 
-    def _whose_bug(self, origin: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    def _whose_bug(self) -> Dict[str, Any]:
         try:
             self._op = failing_op(self._failure, self._mode)
         except NoOperands as error:
-            return without_op(origin, str(error))
+            return without_op(error)
         return blame(self._op, self._by(ENGINES_SHARE))
 
     def _by(self, share: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
 import numpy as np
 
 from . import arrays
-from .trace import value_of
+from .tensors import value_of
 
 EAGER, GRAPH, JIT = "eager", "graph", "jit"
 INDICES = ("labels", "indices", "segment_ids", "targets")

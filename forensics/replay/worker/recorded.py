@@ -73,7 +73,9 @@ class Recording:
             raise CaseError("the recording needs an entry point (%s): %s" % (why, ENTRY))
         self._apply_settings()
         model = load_saved(str(Path(self.folder) / name), ENTRY)
-        return Case({"model": model, "batch": self.batch})
+        case = Case({"model": model, "batch": self.batch})
+        case.first_step = min(self.paths, default=0)
+        return case
 
     def differences(self) -> List[str]:
         """Name what is different here from where the run was recorded, as far as bits go."""
@@ -202,6 +204,9 @@ def _load_owner(thing: Any, own: List[Tuple[int, Dict[str, Any]]], arrays: Dict[
 
 
 def _lists_of(thing: Any) -> Dict[str, List[Any]]:
+    import tensorflow as tf
+
+    thing = thing.state if isinstance(thing, tf.random.Generator) else thing
     if hasattr(thing, "numpy"):
         return {"weight": [thing]}
     if hasattr(thing, "apply_gradients"):

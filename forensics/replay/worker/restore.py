@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Set
+import contextlib
+from typing import Any, ContextManager, Dict, List, Optional
 
 from . import keras_api, model_h5
 from .entry import Case, brief
 from .npz_file import BadArchive
 from .recorded import load_state
+from .saved_by import version_gap
 from .state import Snapshot, State, newborn
 from .stepper import Stepper, to_tensors
+from .tensor_bundle import DoesNotFit, load_bundle
 
 
 class RestoreError(Exception):
@@ -52,7 +55,8 @@ def build(case: Case, state: State, stepper: Stepper, batch: Any) -> Snapshot:
 def _refusal(model: Any, stepper: Stepper, batch: Any) -> Optional[str]:
     """Build a compiled model; None when it or its step takes the batch, else what does not fit."""
     try:
-        _build_compiled(model, batch)
+        with _strategy_of(model):
+            _build_compiled(model, batch)
     except Exception as error:
         outcome = stepper.eager(to_tensors(batch))
         if outcome.error is not None:
@@ -76,6 +80,13 @@ def _misfit(model: Any, batch: Any) -> Optional[str]:
 
 
 def _build_compiled(model: Any, batch: Any) -> None:
+    strategy = getattr(model, "distribute_strategy", None)
+    # slots are made where the weights are, one per replica
+    with strategy.scope() if strategy is not None else contextlib.nullcontext():
+        _build_in_scope(model, batch)
+
+
+def _build_in_scope(model: Any, batch: Any) -> None:
     data = to_tensors(batch)
     parts = tuple(data) if isinstance(data, tuple) else (data,)
     symbolic = getattr(model, "_symbolic_build", None)
@@ -90,6 +101,12 @@ def _build_compiled(model: Any, batch: Any) -> None:
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
         keras_api.build_optimizer(optimizer, model.trainable_variables)
+
+
+def _strategy_of(model: Any) -> ContextManager[Any]:
+    """Scope in which the model creates variables: a strategy refuses them anywhere else."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.scope() if strategy is not None else contextlib.nullcontext()
 
 
 def _unbuilt(case: Case) -> bool:
@@ -110,7 +127,8 @@ def restore(case: Case, state: State, path: str, kind: str, step: int) -> List[s
     Parameters
     ----------
     path : str
-        Prefix of a tensor bundle, or a `.weights.h5` or `.keras` file.
+        Prefix of a tensor bundle; or a `.weights.h5`, `.weights.json`, `.keras` or `.h5` file; or a
+        recorded state.
     kind : str
         Value of `CheckpointFormat`.
     step : int
@@ -122,57 +140,28 @@ def restore(case: Case, state: State, path: str, kind: str, step: int) -> List[s
         When it does not fit, or nothing of the case was in it; the state is as before then.
     """
     before = state.snapshot()
-    gap = (
-        None
-        if kind in ("tensor_bundle", "recorded_state")
-        else keras_api.version_gap(path, case.model)
-    )
+    gap = None if kind in ("tensor_bundle", "recorded_state") else version_gap(path, case.model)
     try:
         if kind == "recorded_state":
             notes = load_state(case, path)
         else:
-            notes = _bundle(case, path) if kind == "tensor_bundle" else _keras(case, path, step)
+            bundle = kind == "tensor_bundle"
+            notes = load_bundle(case, state, path) if bundle else _keras(case, path, step)
     except Exception as error:
         state.load(before)
-        said = isinstance(error, (RestoreError, BadArchive))
+        said = isinstance(error, (RestoreError, BadArchive, DoesNotFit))
         why = str(error) if said else brief(error)
         raise RestoreError(why + ("; " + gap if gap else "")) from error
     return notes + (["%s: %s" % (_tail(path), gap)] if gap else [])
-
-
-def _bundle(case: Case, path: str) -> List[str]:
-    import tensorflow as tf
-
-    if not case.restore:
-        raise RestoreError("the case has no model, and restore= names nothing")
-    held = _names_in(path)
-    if not held & set(case.restore):
-        names = sorted(n for n in held if not n.startswith("_"))
-        raise RestoreError(
-            "it holds %s, the case restores %s" % (", ".join(names[:8]), ", ".join(case.restore))
-        )
-    # unlike `restore`, `read` does not ask for the save counter that `write` leaves out
-    status = tf.train.Checkpoint(**case.restore).read(path)
-    try:
-        status.assert_existing_objects_matched()
-    except AssertionError:
-        return [
-            "some variables of the case are not in %s; they kept their built values" % _tail(path)
-        ]
-    return []
-
-
-def _names_in(path: str) -> Set[str]:
-    import tensorflow as tf
-
-    return {name.split("/")[0] for name, _ in tf.train.list_variables(path)}
 
 
 def _keras(case: Case, path: str, step: int) -> List[str]:
     if case.model is None:
         raise RestoreError("a Keras weights file needs a case with model=")
     optimizer = getattr(case.model, "optimizer", None)
-    case.model.load_weights(path)
+    unfit = _load_weights(case.model, path)
+    if unfit:
+        return [unfit]
     others: Dict[str, Any] = {
         k: v for k, v in case.restore.items() if v is not case.model and v is not optimizer
     }
@@ -184,6 +173,28 @@ def _keras(case: Case, path: str, step: int) -> List[str]:
     if not (path.endswith((".h5", ".hdf5")) and model_h5.load_optimizer(path, optimizer)):
         return ["%s holds no optimizer state; slots start at zero" % _tail(path)]
     return []
+
+
+def _load_weights(model: Any, path: str) -> Optional[str]:
+    """Load weights and slots; a note where the file holds none, or those of another optimizer.
+
+    Keras refuses the whole file then, weights included.
+    """
+    try:
+        model.load_weights(path)
+        return None
+    except Exception as error:
+        if "optimizer" not in str(error).lower() or "optimizer" not in vars(model):
+            raise
+        refused = error
+    hidden = vars(model).pop("optimizer")
+    try:
+        model.load_weights(path)
+    finally:
+        vars(model)["optimizer"] = hidden
+    if "saved optimizer has 0 variables" in str(refused):
+        return "%s holds no optimizer state; slots start at zero" % _tail(path)
+    return "%s holds the state of another optimizer; slots start at zero" % _tail(path)
 
 
 def _iterations(optimizer: Any) -> int:

@@ -100,7 +100,8 @@ class Search:
         starts = list(self.request["checkpoints"])
         if not any(c["step"] == 0 for c in starts):
             starts.append({"path": None, "name": None, "step": 0, "format": None})
-        return starts
+        # without its program a recording has no batches before the first that it kept
+        return [s for s in starts if s["step"] >= self.case.first_step] or starts
 
     def enter(self, start: Dict[str, Any]) -> bool:
         """Bring the state to a start; False when it cannot be restored."""

@@ -130,6 +130,9 @@ class Session:
                 self.notes.append("the data set comes in another order each time: try --scan")
             if failure is not None:
                 return failure
+        if not wanted and not asked and self.case.recording is None:
+            self.channel.progress("stepping past the end of the log")
+            return self.search.after_the_end()
         return self._scan() if asked else None
 
     def _scan(self) -> Optional[Failure]:
@@ -317,6 +320,8 @@ class Session:
         from .trials import Trials
 
         left = self.deadline - time.monotonic()
+        if not self.request["trials"]:
+            return
         if left < 2:
             self.notes.append("no time left for trials")
             return
@@ -374,7 +379,8 @@ class Session:
         from .trials.sick import suspicious
 
         suspicions = list(self.request.get("suspicions") or [])
-        if not suspicions and not suspicious(self.case, self.stepper.batch(0)):
+        wanted = self.request["trials"]
+        if not wanted or not (suspicions or suspicious(self.case, self.stepper.batch(0))):
             return
         self.channel.progress("trying remedies from the built state")
         left = self.deadline - time.monotonic()

@@ -186,7 +186,7 @@ def _of_refusal(op: FailingOp) -> Dict[str, Any]:
     kind = type(op.error).__name__
     said = "%s raised %s" % (op.call.op_type, brief(op.error)[:300])
     if kind in _REFUSALS:
-        op.why = "the op refuses operands that its documentation excludes"
+        op.why = "the op refuses these operands, as it documents"
         reason = "%s: %s" % (said, op.why)
         return {"verdict": USER, "reason": versions() + reason, "references": []}
     return {"verdict": UNDECIDED, "reason": versions() + said, "references": []}

@@ -97,7 +97,7 @@ def of_op(op: FailingOp, place: Place) -> str:
         operands, made = _synthetic(op, place.seconds(SHRINK_SECONDS))
     shown = _shown(op, operands)
     # without the ranges of the real operands: the script is to be shown to others
-    verdict = place.whose["verdict"] + (". " + op.why if op.why else "")
+    verdict = place.whose["verdict"] + (": " + op.why if op.why else "")
     story = Story(place.step, place.device, made, verdict)
     text = script(shown, operands, story, _twin(op, place))
     if len(text.splitlines()) >= MAX_LINES:

@@ -16,10 +16,10 @@ from .fallback_origin import Named, operands_of, origin_of_graph_op
 from .graph_health import Node
 from .localise import batch_rows
 from .modes import without_jit
+from .records import Operands
 from .search import Failure
 from .state import Snapshot
 from .stepper import Stepper
-from .trace import Operands
 
 _NEG_INF, _POS_INF, _NAN = 5, 6, 7
 """Places in a FULL_HEALTH record: tensor, device, dtype, rank, elements, then these counts."""

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 from . import frames, scopes
 from .entry import Case
 from .layers import layer_of_scope
-from .trace import Operands
+from .records import Operands
 
 
 class Named:

@@ -9,8 +9,8 @@ from .fallback_origin import Named, origin_of_graph_op
 from .graph_health import CALLS
 from .inlined import Birth, Explorer, body_of
 from .localise import batch_rows
+from .records import Operands
 from .stepper import Stepper, to_tensors
-from .trace import Operands
 from .traced_graphs import source_in
 
 if TYPE_CHECKING:

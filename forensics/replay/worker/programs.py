@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from .trace import value_of
+from .tensors import value_of
 
 HANDLES = ("resource", "variant", "string")
 MAX_STEPS = 16

@@ -67,7 +67,9 @@ class Controls:
 
                 stack.enter_context(wrapped([GradientTape], "gradient", self._taped))
             else:
-                stack.enter_context(old_optimizers.controlled(self.old, self._scaled, self.clipped))
+                stack.enter_context(
+                    old_optimizers.controlled(self.old, self._scaled, self.clipped)
+                )
                 for name, wrap in ((CLIPPING, self._clipping), (UPDATE, self._update)):
                     owners = owners_of(self.optimizers, name)
                     stack.enter_context(wrapped(owners, name, wrap))

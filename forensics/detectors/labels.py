@@ -24,6 +24,20 @@ _MESSAGES = re.compile(
     r"|indices\[.*\] = -?\d+ is not in \[0, \d+\)|class (?:index|id) .*(?:range|bounds)",
     re.IGNORECASE | re.DOTALL,
 )
+_DOMAINS = {
+    **dict.fromkeys(
+        (
+            "binary_crossentropy",
+            "binary_focal_crossentropy",
+            "categorical_crossentropy",
+            "categorical_focal_crossentropy",
+            "kl_divergence",
+        ),
+        (0.0, 1.0),
+    ),
+    "poisson": (0.0, float("inf")),
+}
+"""Targets that a Keras loss takes: probabilities, or counts."""
 _DOMAIN_OPS = frozenset(
     {"Log", "Log1p", "Lgamma", "Sqrt", "Rsqrt", "Pow", "Xlogy", "Xlog1py", "Digamma"}
 )
@@ -37,9 +51,11 @@ class LabelOutOfRange:
     XLA, and read a foreign row of a table elsewhere: the run is wrong even where it does not stop.
 
     **What it says.** An error when the replayed step raised the message of such a label in any
-    mode, when an integer target of a sparse cross-entropy is not among the output units, when the
-    fused sparse cross-entropy made NaN out of finite logits, or when an op of the loss left its
-    domain on values that are the batch's own targets.
+    mode, when an integer target of a sparse cross-entropy is not among the output units, when a
+    target of a compiled cross-entropy is no probability or one of a Poisson loss is negative (the
+    loss stays finite then and falls without a bound), when the fused sparse cross-entropy made NaN
+    out of finite logits, or when an op of the loss left its domain on values that are the batch's
+    own targets.
 
     Parameters
     ----------
@@ -51,6 +67,8 @@ class LabelOutOfRange:
     ----------
     .. [1] TensorFlow, ``tf.nn.sparse_softmax_cross_entropy_with_logits``: labels outside the range
        raise on the CPU and give NaN on the GPU.
+    .. [2] Keras, "Probabilistic losses": targets of the cross-entropies are 0 or 1 or
+       probabilities, those of ``Poisson`` are counts.
     """
 
     tolerance: float = 1e-6
@@ -67,7 +85,7 @@ class LabelOutOfRange:
             yield not_observed(self.code, scene, "the labels were not looked at")
             return
         found = replay.origin
-        reason = _told(replay) or _class_index(scene)
+        reason = _told(replay) or _class_index(scene) or _outside_the_loss(scene)
         if reason is None and found is not None:
             reason = self._reason(found, scene)
         if reason is None:
@@ -151,6 +169,24 @@ class LabelOutOfRange:
                 5,
                 Severity.ERROR,
             ),
+            Example(
+                "classes 1 and 2 under a binary cross-entropy",
+                replayed(
+                    step=5,
+                    batch=[part("y", smallest=1.0, largest=2.0)],
+                    config={"loss": "binary_crossentropy", "output_units": 1},
+                ),
+                5,
+                Severity.ERROR,
+            ),
+            Example(
+                "smoothed labels of a binary cross-entropy",
+                replayed(
+                    step=5,
+                    batch=[part("y", smallest=0.1, largest=0.9)],
+                    config={"loss": "binary_crossentropy", "output_units": 1},
+                ),
+            ),
             Example("log(0) of a probability", replayed(origin=origin("Log", inputs=(zero,)))),
         )
 
@@ -174,6 +210,19 @@ def _class_index(scene: Scene) -> str | None:
         if is_target(one.name) and one.integer and (low < 0 or high >= units):
             worst = low if low < 0 else high
             return f"`{one.name}` holds the class {worst:.0f}, there are {units} output units"
+    return None
+
+
+def _outside_the_loss(scene: Scene) -> str | None:
+    """Whether a target lies where the compiled loss is not defined, although it is computed."""
+    loss, seen = Settings.of(scene).loss, scene.observation
+    if seen is None or loss not in _DOMAINS:
+        return None
+    low, high = _DOMAINS[loss]
+    for one in seen.batch:
+        if is_target(one.name) and (one.stats.min < low or one.stats.max > high):
+            worst = one.stats.min if one.stats.min < low else one.stats.max
+            return f"`{one.name}` holds {worst:.4g}, outside what {loss} is defined for"
     return None
 
 

@@ -148,13 +148,13 @@ def part(
     name: str = "x",
     *,
     largest: float = 3.0,
+    smallest: float | None = None,
     shape: tuple[int, ...] = (4, 2),
     integer: bool = False,
     nan: int = 0,
     **fields: Any,
 ) -> BatchPart:
-    """Return one part of a batch whose largest magnitude is ``largest``."""
-    stats = tensor(
-        name, TensorKind.OTHER, shape, nan=nan, low=-largest, high=largest, std=largest / 3
-    )
+    """Return one part of a batch from ``smallest`` (default: -``largest``) to ``largest``."""
+    low = -largest if smallest is None else smallest
+    stats = tensor(name, TensorKind.OTHER, shape, nan=nan, low=low, high=largest, std=largest / 3)
     return BatchPart(name, stats, integer, **fields)

@@ -205,6 +205,8 @@ class Run:
     checkpoints: tuple[CheckpointStats, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
     recordings: tuple[RecordedBatch, ...] = ()
+    debug_dumps: tuple[str, ...] = ()
+    """Files of debug dumps (tfdbg2), relative to `root`."""
     inputs: tuple[InputFile, ...] = ()
     warnings: tuple[ReadWarning, ...] = ()
 

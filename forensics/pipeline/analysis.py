@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from forensics.detectors.registry import Inspection, inspect
@@ -85,11 +86,24 @@ def analyze(
     refuse_without_events(run)
     asked = options or ReplayOptions()
     source = replay if replay is not None else consented_source(run, asked)
+    if source is None and run.debug_dumps:
+        return _with_dump(run, tell)
     if source is None:
         return analyze_run(run, tell)
     return analyze_run(
         run, tell, lambda target: _replay(run, target, source, device, replay_timeout, asked, tell)
     )
+
+
+def _with_dump(run: Run, tell: Progress) -> Report:
+    """Judge a run that left a debug dump, which is read instead of a replay."""
+    from forensics.replay.recorded_dump import RecordedDump
+
+    tell("reading the debug dump")
+    dump = RecordedDump(Path(run.root), run.debug_dumps)
+    inputs = tuple(sorted((*run.inputs, *dump.inputs), key=lambda i: i.path))
+    run = replace(run, inputs=inputs, warnings=(*run.warnings, *dump.warnings))
+    return analyze_run(run, tell, lambda target: dump.result())
 
 
 def analyze_run(

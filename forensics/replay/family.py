@@ -57,6 +57,10 @@ def end_descendants(pid: int) -> list[int]:
         left = descendants(pid)
         if not left:
             break
+        # a whole group at once: one that forks and leaves is never where it was seen
+        for group in _groups(left) - {os.getpgrp()}:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
         for member in left:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(member, signal.SIGKILL)
@@ -85,6 +89,14 @@ def _parent(pid: int) -> int | None:
     except (OSError, ValueError):
         return None
     return None if state in "ZX" else int(parent)
+
+
+def _groups(members: list[int]) -> set[int]:
+    found = set()
+    for member in members:
+        with suppress(OSError):
+            found.add(os.getpgid(member))
+    return found
 
 
 def _resident(pid: int) -> int:

@@ -51,10 +51,14 @@ def main(order: dict[str, Any]) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
         _become(order, adopting)
     _let_go_of_pipes()
-    status = _wait(worker, watched)
-    if not adopting or family.end_descendants(os.getpid()):
+    _wait(worker, watched)
+    # the worker is not reaped yet: no other group can have taken its number
+    for kill in (os.killpg, os.kill):
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(worker, signal.SIGKILL)
+            kill(worker, signal.SIGKILL)
+    status = os.waitpid(worker, 0)[1]
+    if adopting:
+        family.end_descendants(os.getpid())
     _end_like(status)
 
 
@@ -115,18 +119,14 @@ def _let_go_of_pipes() -> None:
         os.dup2(nothing, number)
 
 
-def _wait(worker: int, watched: set[signal.Signals]) -> int:
-    """Wait for the worker's end or for the order to end it; returns its wait status."""
-    while True:
-        if signal.sigwait(watched) != signal.SIGCHLD:
-            return int(signal.SIGKILL)
+def _wait(worker: int, watched: set[signal.Signals]) -> None:
+    """Wait for the worker's end, or for the order to end it; orphans that die are reaped."""
+    while signal.sigwait(watched) == signal.SIGCHLD:
         with suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == worker:
-                    return status
-                if pid == 0:
-                    break
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if ended.si_pid == worker:
+                    return
+                os.waitpid(ended.si_pid, 0)
 
 
 def _end_like(status: int) -> NoReturn:

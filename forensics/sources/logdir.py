@@ -12,6 +12,7 @@ import numpy as np
 from forensics.domain.quantity import Quantity
 from forensics.domain.run import InputFile, InputState, ReadWarning, Run, Series
 from forensics.errors import NothingToAnalyze, SeveralRuns
+from forensics.sources.debug_dump import dump_files
 from forensics.sources.event_file import EventFile, read_event_file
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
@@ -81,7 +82,8 @@ def _read_directory(root: Path) -> Run:
 
     scan = read_checkpoints(root)
     recordings = recorded_batches(tree.others)
-    if not (files or scan.checkpoints or scan.inputs or recordings):
+    dumps = dump_files(tree.others)
+    if not (files or scan.checkpoints or scan.inputs or recordings or dumps):
         _refuse(root, tree.warnings)
     return Run(
         name=root.resolve().name or str(root),
@@ -89,6 +91,7 @@ def _read_directory(root: Path) -> Run:
         series=series,
         checkpoints=scan.checkpoints,
         recordings=recordings,
+        debug_dumps=dumps,
         inputs=_inputs(tree.warnings, files, scan),
         warnings=_warnings(tree.warnings, files, scan),
     )

@@ -36,7 +36,7 @@ def replay(
     request = ReplayRequest(
         Run(program, root, (), checkpoints),
         f"{PROGRAMS / program}.py:{function}",
-        device="cpu",
+        device=fields.pop("device", "cpu"),
         timeout=fields.pop("timeout", 240.0),
         **fields,
     )

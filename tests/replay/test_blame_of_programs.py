@@ -62,3 +62,27 @@ def test_a_bad_batch_has_no_op_and_is_shown_only_where_data_may_be_kept(tmp_path
     assert result.reproducer_script is not None and "raw_ops" not in result.reproducer_script
     with np.load(tmp_path / "reproducer.npz") as data:
         assert np.argwhere(np.isnan(data["x"])).tolist() == [[4, 0]]
+
+
+@pytest.mark.slow
+def test_an_op_that_only_the_graph_meets_is_run_on_the_operands_of_the_dump() -> None:
+    result = replay("one_mode_only", "graph_case", failing_step=3)
+    verdict, reason = blamed(result)
+    assert verdict is Blame.USER, reason
+    assert result.origin is not None and result.origin.op_type == "Log"
+    assert "x float32[6, 3] in [0, " in reason
+    assert result.reproducer_script is not None
+    assert "outputs = tf.raw_ops.Log(x=x)" in result.reproducer_script
+
+
+@pytest.mark.slow
+def test_an_op_that_only_xla_fails_is_reproduced_under_xla() -> None:
+    result = replay("one_mode_only", "compiled_case", failing_step=3)
+    verdict, reason = blamed(result)
+    assert verdict is Blame.USER, reason
+    assert "engines follow different conventions here, finite with: eager" in reason
+    assert result.whose_bug is not None
+    finite = {r.engine: r.finite for r in result.whose_bug.references}
+    assert finite["eager"] and finite["XLA (jit_compile=True)"] is False
+    assert result.reproducer_script is not None
+    assert "jit_compile=True" in result.reproducer_script

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,20 @@ def test_nothing_that_was_started_outlives_the_replay(
     assert len(started) == 2
     assert all(map(gone, started))
     assert "supervisor that ends all descendants" in result.sandbox
+
+
+@linux_only
+def test_a_process_that_is_never_where_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = f"TEST_RUNNER=of {os.getpid()}"
+    monkeypatch.setenv(*mark.split("=", 1))
+    result = misbehave("moves_on")
+    assert "left a runner behind" in result.reason
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    assert set(found) <= {os.getpid()}
 
 
 PARENT = """

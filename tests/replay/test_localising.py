@@ -151,8 +151,10 @@ def test_two_independent_origins_are_both_named() -> None:
     result = replay("two_origins", failing_step=3)
     origin = reproduced(result, 3)
     assert origin.op_type == "Log"
-    assert result.samples == (4,)
     assert [o.op_type for o in result.other_origins] == ["RealDiv"]
+    assert result.samples == (1, 4)
+    assert result.culprits == ((4,), (1,))
+    assert result.row_notes[1:] == ("first bad at Log: row 4", "first bad at RealDiv: row 1")
     # neither goes through an optimizer of Keras
     assert {t.status for t in result.trials} == {TrialStatus.NOT_APPLICABLE}
 

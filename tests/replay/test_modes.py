@@ -117,3 +117,13 @@ def test_what_differs_from_the_run_is_said_from_facts() -> None:
     assert "float16 in layer half" in said
     assert "compiled fusion" not in said
     assert "the run's is not recorded, the replay used a CPU" in said
+
+
+def test_without_callbacks_on_ops_a_dump_speaks_and_the_report_says_so() -> None:
+    result = replay("no_program", "without_op_callbacks_case", failing_step=2)
+    origin = found(result, "debug_dump")
+    assert (origin.op_type, origin.phase) == ("Log", Phase.LOSS)
+    assert origin.source is not None and origin.source.function == "logs"
+    assert result.samples == (3,)
+    (said,) = result.degradations
+    assert said.startswith("op_callbacks is not in this version")

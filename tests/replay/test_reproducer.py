@@ -82,7 +82,7 @@ CASES: dict[str, tuple[Callable[[], FailingOp], list[str]]] = {
     "a negative number": (lambda: failing("Log", [with_one((9,), (3,), -0.123456)]), ["[]"]),
     "a matrix product": (
         lambda: failing(
-            "MatMul", [np.float16(RNG.uniform(101, 104, (12, 40))), np.float16(np.full((40, 9), 99))]
+            "MatMul", [np.float16(RNG.uniform(101, 104, (12, 40))), np.full((40, 9), 99, "f2")]
         ),
         ["[1, 7]", "[7, 1]"],
     ),
@@ -152,6 +152,10 @@ CASES: dict[str, tuple[Callable[[], FailingOp], list[str]]] = {
             mode=JIT,
         ),
         ["[1, 7]", "[1]"],
+    ),
+    "shapes that do not fit": (
+        lambda: failing("MatMul", [f32(4, 3), f32(5, 2)]),
+        [],
     ),
     "a gather out of range": (
         lambda: failing("GatherV2", [f32(9, 2), np.array([3, 12, 1]), np.int32(0)]),
@@ -287,6 +291,18 @@ def test_no_operand_gets_bad_values_of_its_own() -> None:
     assert shrinker.attempts == 0
     assert shrinker.holds([np.zeros(2)])
     assert shrinker.attempts == 1
+
+
+def test_shapes_are_judged_without_running_a_kernel() -> None:
+    call = failing("Exp", [np.array([99], np.float32)]).call
+    assert call.accepts([np.zeros((2, 3), np.float32)])
+    attrs = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+    conv = call_of("Conv2D", attrs, [f32(1, 3, 3, 1), f32(1, 1, 1, 1)], set())
+    assert conv.accepts([f32(1, 3, 3, 1), f32(1, 1, 1, 1)])
+    # these abort the process in oneDNN's kernel
+    assert not conv.accepts([np.float32(1), np.float32(1)])
+    update = call_of("AssignAddVariableOp", {}, [f32(3), f32(3)], {0})
+    assert update.accepts([f32(2), f32(2)]) and not update.accepts([f32(2), f32(3)])
 
 
 def test_labels_keep_the_classes_they_point_into() -> None:

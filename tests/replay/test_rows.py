@@ -281,6 +281,14 @@ def test_a_fixed_batch_size_and_sample_weights() -> None:
     assert found["samples"] == [13]
 
 
+def test_a_mirrored_model_in_its_own_mode() -> None:
+    with tf.distribute.MirroredStrategy(["/cpu:0"]).scope():
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.Adam(0.1), loss="mse")
+    found = guilty({"model": model, "batch": lambda i: (planted(9)(i), numbers(i)[:, :1])})
+    assert found["culprits"] == [[9]]
+
+
 def test_most_rows_of_a_batch_fail_by_themselves() -> None:
     def batch(step: int) -> Any:
         x = numbers(step, 12)

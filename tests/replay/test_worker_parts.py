@@ -264,8 +264,21 @@ def test_the_users_line_is_outside_of_libraries() -> None:
     assert frames.is_user_file(__file__)
     for file in (json.__file__, np.__file__, "<string>", arrays.__file__):
         assert not frames.is_user_file(str(file))
-    line = frames.user_line(1)
-    assert line is not None
-    assert line["file"] == Path(__file__).name
-    assert line["function"] == "test_the_users_line_is_outside_of_libraries"
-    assert line["code"] == "line = frames.user_line(1)"
+    place = frames.here(1)
+    assert place.source is not None
+    assert place.source["file"] == Path(__file__).name
+    assert place.source["function"] == "test_the_users_line_is_outside_of_libraries"
+    assert place.source["code"] == "place = frames.here(1)"
+    assert (place.phase, place.own_gradient) == (frames.FORWARD, False)
+
+
+def test_a_loop_of_python_is_told_by_what_it_counts_with() -> None:
+    said: list[object] = []
+    for turn in range(2):
+        inner = 5 + turn
+        while inner < 7:
+            said.append(frames.turn_of_loop(1))
+            inner += 1
+        said.append(frames.turn_of_loop(1))
+    assert said == ["inner = 5", "inner = 6", "turn = 0", "inner = 6", "turn = 1"]
+    assert frames.turn_of_loop(1) is None

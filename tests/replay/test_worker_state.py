@@ -18,7 +18,6 @@ from forensics.replay.worker import (
     restore,
     state,
     stepper,
-    trials,
 )
 from forensics.replay.worker.trace import Trace
 
@@ -186,91 +185,6 @@ def test_an_error_of_the_trace_is_not_one_of_the_step(monkeypatch: pytest.Monkey
         outcome = steps.eager(tf.ones(3))
     assert (outcome.error, outcome.loss) == (None, 3.0)
     assert trace.troubles and "KeyError" in trace.troubles[0]
-
-
-def test_trials_change_the_optimizer_and_give_it_back() -> None:
-    model = compiled()
-    steps = prepared(entry.Case({"model": model, "batch": batch}))
-    before = steps.state.snapshot()
-    moved = {}
-    for name, change in {
-        "own": None,
-        "slower": lambda: trials._slower([model.optimizer], 10.0),
-        "clipped": lambda: trials._clipped([model.optimizer]),
-    }.items():
-        steps.state.load(before)
-        steps.retrace()
-        if change is None:
-            steps.own(steps.batch(0))
-        else:
-            with change() as used:
-                steps.own(steps.batch(0))
-            assert used
-        after = steps.state.snapshot()
-        kernel = next(v.key for v in steps.state.variables if v.name == "net/d/kernel")
-        moved[name] = float(np.abs(after.values[kernel] - before.values[kernel]).max())
-    assert moved["slower"] == pytest.approx(moved["own"] / 10, rel=1e-3)
-    assert model.optimizer.global_clipnorm is None
-    assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
-    steps.state.load(before)
-    steps.retrace()
-    steps.own(steps.batch(0))
-    kernel_value = model.layers[0].kernel.numpy()
-    assert float(np.abs(kernel_value - before.values[kernel]).max()) == moved["own"]
-
-
-def test_a_trial_whose_change_the_step_does_not_use_is_not_judged() -> None:
-    weight, idle = tf.Variable([1.0]), keras.optimizers.SGD()
-    idle.build([keras.Variable([1.0])])
-
-    def step(x: Any) -> Any:
-        weight.assign_add(x)
-        return tf.reduce_sum(weight / (3.0 - weight))
-
-    case = entry.Case(
-        {"step": step, "batch": lambda i: np.ones(1, np.float32), "restore": {"w": weight}}
-    )
-    steps = stepper.Stepper(case, state.State(case.restore))
-    rows = trials.Trials(steps, 0, steps.state.snapshot(), 1, None, 1e30, [1.0]).run()
-    assert [r["status"] for r in rows] == ["not_applicable"] * 2
-    assert all("does not use it" in r["change"] for r in rows)
-    assert rows[0]["baseline"] == "fails at step 1 when run from step 0"
-
-
-def judged(losses: list[float], healthy: list[float], **fields: Any) -> str:
-    return verdict(losses, healthy, **fields)[0]
-
-
-def verdict(losses: list[float], healthy: list[float], **fields: Any) -> tuple[str, str]:
-    """Judge a course of losses against those of the healthy part."""
-    everything = state.State({})
-    steps = stepper.Stepper(entry.Case({"step": print, "batch": str}), everything)
-    trial = trials.Trials(steps, 0, everything.snapshot(), 10, None, 1e30, healthy)
-    tried = trials.Tried()
-    tried.losses = losses
-    for name, value in fields.items():
-        setattr(tried, name, value)
-    return trial._verdict(tried, 10)
-
-
-def test_a_remedy_is_a_fix_only_if_training_goes_on() -> None:
-    falling = [2.0 - 0.05 * i for i in range(20)]
-    assert judged([1.0 - 0.01 * i for i in range(60)], falling) == "fixed"
-    assert judged([1.0] * 60, falling) == "still_fails"
-    assert judged([5.0] * 60, falling) == "still_fails"
-    assert judged([1.0] * 60, [1.0] * 20) == "fixed"
-    assert judged([1.0] * 8, [1.0], failed_at=8) == "still_fails"
-    assert judged([1.0] * 30, [1.0], failed_at=30) == "delayed"
-    assert judged([1.0] * 40, [1.0], cut=True) == "not_applicable"
-    assert judged([1.0] * 5, [1.0]) == "not_applicable"
-
-
-def test_no_fix_is_claimed_without_a_loss_and_the_change_says_what_is_missing() -> None:
-    falling = [2.0 - 0.05 * i for i in range(20)]
-    assert verdict([np.nan] * 60, falling)[0] == "delayed"
-    assert "no loss tells" in verdict([np.nan] * 60, [])[1]
-    assert verdict([1.0] * 60, falling)[1] == " (finite, but the loss no longer falls)"
-    assert "come back to its level" in verdict([5.0] * 60, falling)[1]
 
 
 def test_batches_reach_a_model_in_the_shape_and_precision_of_fit() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from . import arrays
-from .engines import Answers, ask, words
+from .engines import DOUBLE, Answers, ask, words
 from .entry import brief
 from .failing_op import FailingOp
 from .references import NoReference, reference, widened
@@ -41,6 +41,7 @@ class Comparison:
         self.mask = np.broadcast_to(arrays.bad_mask(output), output.shape)
         exact = np.broadcast_to(np.asarray(exact), output.shape)
         self.at_bad = exact[self.mask]
+        self.answered = output[self.mask]
         self.limit = largest_of(output.dtype)
         with np.errstate(all="ignore"):
             size = np.abs(self.at_bad)
@@ -135,7 +136,7 @@ def same_side(op: FailingOp, values: List[Any]) -> Optional[str]:
 def _decide(op: FailingOp, compared: Comparison, answers: Answers) -> Tuple[str, str]:
     name = op.call.op_type
     if not compared.fits.any():
-        return _legitimate(op, compared)
+        return _legitimate(op, compared, answers)
     example = "the exact result is finite (%.6g at %s, within %.3g, the largest %s)" % (
         compared.example(compared.fits), list(compared.place(compared.fits)), compared.limit,
         _dtype_of(op),
@@ -156,11 +157,11 @@ def _decide(op: FailingOp, compared: Comparison, answers: Answers) -> Tuple[str,
         return UNDECIDED, "%s, but operands are non-finite themselves (masks)" % example
     return DEFECT, (
         "all operands are finite and %s: %s should not answer %s here%s"
-        % (example, name, _kinds(op.bits), _who_is_right(answers))
+        % (example, name, _kinds(compared), _who_is_right(answers))
     )
 
 
-def _legitimate(op: FailingOp, compared: Comparison) -> Tuple[str, str]:
+def _legitimate(op: FailingOp, compared: Comparison, answers: Answers) -> Tuple[str, str]:
     if compared.undefined.any():
         said = "No finite answer exists for these operands: the float64 reference is %s too" % (
             _number(compared.example(compared.undefined))
@@ -173,9 +174,13 @@ def _legitimate(op: FailingOp, compared: Comparison) -> Tuple[str, str]:
         return UNDECIDED, "the exact result (%.6g) lies at the very edge of %s" % (
             compared.example(compared.edge), _dtype_of(op)
         )  # fmt: skip
-    return USER, "%s (%d of %d elements); the op does what it documents" % (
-        said, int((compared.undefined | compared.beyond).sum()), compared.count
-    )  # fmt: skip
+    elements = int((compared.undefined | compared.beyond).sum())
+    other = [e for e in _finite(answers) if e != DOUBLE or not compared.beyond.any()]
+    if other:
+        ends = "engines follow different conventions here, finite with: " + ", ".join(other)
+    else:
+        ends = "the op does what it documents"
+    return USER, "%s (%d of %d elements); %s" % (said, elements, compared.count, ends)
 
 
 def _flushed(op: FailingOp) -> Optional[Tuple[str, str]]:
@@ -207,8 +212,12 @@ def _overflow_between(name: str, example: str, between: float, limit: float) -> 
     )
 
 
+def _finite(answers: Answers) -> List[str]:
+    return [engine for engine, bits in answers.bits.items() if bits == 0]
+
+
 def _who_is_right(answers: Answers) -> str:
-    right = [engine for engine, bits in answers.bits.items() if bits == 0]
+    right = _finite(answers)
     return "; finite with: " + ", ".join(right) if right else ""
 
 
@@ -217,7 +226,7 @@ def _without_reference(op: FailingOp, answers: Answers, why: str) -> Tuple[str, 
         return HARDWARE, "%s; %d of %d runs on the same operands answered otherwise" % (
             why, answers.unsteady, answers.repetitions
         )  # fmt: skip
-    right = [engine for engine, bits in answers.bits.items() if bits == 0]
+    right = _finite(answers)
     if right:
         return UNDECIDED, "%s; finite with: %s" % (why, ", ".join(right))
     return UNDECIDED, "%s; every engine that answered says the same" % why
@@ -296,6 +305,7 @@ def _number(value: float) -> str:
     return "%.6g" % value
 
 
-def _kinds(bits: int) -> str:
+def _kinds(compared: Comparison) -> str:
+    bits = arrays.badness(compared.answered[compared.fits])
     named = [(arrays.NAN, "NaN"), (arrays.POS, "Inf"), (arrays.NEG, "-Inf")]
     return " and ".join(word for bit, word in named if bits & bit)

@@ -15,6 +15,7 @@ from .opcall import EAGER, GRAPH, JIT, bits_of, differing
 
 REPETITIONS = 5
 """Times the op is run again on the same operands: a sound machine gives one answer."""
+DOUBLE = "TensorFlow's float64 kernel"
 _MAX_COMPILED = 4_000_000
 """Elements beyond which XLA is not asked: it would compile for the sake of one answer."""
 _RANDOM = ("Random", "Multinomial", "Dropout", "Stateful", "TruncatedNormal")
@@ -110,7 +111,7 @@ def _double(op: FailingOp, answers: Answers) -> None:
     with contextlib.suppress(Exception):
         outputs = op.call.run(values, EAGER)
         bits = bits_of(outputs, op.slot)
-        answers.add("TensorFlow's float64 kernel", bits, words(outputs[op.slot]))
+        answers.add(DOUBLE, bits, words(outputs[op.slot]))
 
 
 def _other_devices(op: FailingOp) -> List[str]:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from . import arrays
 from .entry import brief
-from .opcall import EAGER, JIT, NoCall, OpCall, bits_of, call_of, public_names
+from .opcall import EAGER, GRAPH, JIT, NoCall, OpCall, bits_of, call_of, public_names
 from .stepper import to_tensors
 
 if TYPE_CHECKING:
     from .search import Failure
-    from .trace import OpRecord
+    from .trace import Operands, OpRecord
 
 _PASSING = ("ReadVariableOp", "ResourceGather", "Identity", "AssignVariableOp")
 
@@ -94,6 +94,8 @@ def failing_op(failure: Failure, mode: str) -> FailingOp:
         if found.record.op_type in _PASSING:
             raise NoOperands("no op made the values: they were in the state before the step")
         return _born(failure, found.record)
+    if found.operands is not None:
+        return _told(failure, found.operands, origin["output_slot"] or 0)
     if origin["raised"] is not None:
         return _raised(failure, origin, mode)
     raise NoOperands(
@@ -102,20 +104,25 @@ def failing_op(failure: Failure, mode: str) -> FailingOp:
 
 
 def _born(failure: Failure, record: OpRecord) -> FailingOp:
-    op = _captured(failure, record.index, record.slot, record.bits)
+    op = _captured(failure, record.index)
+    op.slot, op.bits = record.slot, record.bits
     if not op.call.in_place and not bits_of(op.outputs, record.slot):
-        raise NoOperands("%s stayed finite when the step was traced again" % record.op_type)
+        op = _in_any_mode(op, record.slot)
     if record.forward_index is not None:
         with contextlib.suppress(NoOperands):
-            op.twin = _captured(failure, record.forward_index, 0, 0)
+            op.twin = _captured(failure, record.forward_index)
     return op
 
 
-def _captured(failure: Failure, index: int, slot: int, bits: int) -> FailingOp:
+def _captured(failure: Failure, index: int) -> FailingOp:
     assert failure.found is not None and failure.found.localiser is not None
     operands = failure.found.localiser.operands(index)
     if operands is None:
         raise NoOperands("the op was not met when the step was traced again")
+    return _of_operands(failure, operands)
+
+
+def _of_operands(failure: Failure, operands: Operands) -> FailingOp:
     values, variables = list(operands.inputs), set()
     for place, handle in enumerate(operands.handles):
         if values[place] is None and handle in failure.before.values:
@@ -126,9 +133,32 @@ def _captured(failure: Failure, index: int, slot: int, bits: int) -> FailingOp:
         call = call_of(operands.op_type, operands.attrs, values, variables)
     except NoCall as error:
         raise NoOperands(str(error)) from error
-    op = FailingOp(call, values, slot, bits)
+    op = FailingOp(call, values, 0, 0)
     op.outputs = list(operands.outputs)
     return op
+
+
+def _told(failure: Failure, operands: Operands, slot: int) -> FailingOp:
+    """Take the operands that another instrument tells."""
+    op = _in_any_mode(_of_operands(failure, operands), slot)
+    if op.mode == EAGER and len(operands.outputs) > slot and operands.outputs[slot] is not None:
+        op.outputs = list(operands.outputs)
+    return op
+
+
+def _in_any_mode(op: FailingOp, slot: int) -> FailingOp:
+    """Find the mode in which the op by itself is bad: eager first, then compiled."""
+    for mode in (EAGER, GRAPH, JIT):
+        try:
+            outputs = op.call.run(op.values, mode)
+        except Exception:
+            continue
+        bits = bits_of(outputs, slot)
+        if bits:
+            found = FailingOp(op.call, op.values, slot, bits, None, mode)
+            found.outputs = outputs
+            return found
+    raise NoOperands("%s by itself stays finite on the operands of the step" % op.call.op_type)
 
 
 # -- ops that raise

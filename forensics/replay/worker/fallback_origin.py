@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional
 from . import frames, scopes
 from .entry import Case
 from .layers import layer_of_scope
+from .trace import Operands
 
 
 class Named:
@@ -25,6 +26,8 @@ class Named:
         Rows of the origin's output that are bad.
     notes : list of str
         Remarks for the report.
+    operands : Operands or None
+        What the op was given, to run it again; None where the instrument does not tell.
     """
 
     def __init__(self, origin: Dict[str, Any]) -> None:
@@ -34,6 +37,7 @@ class Named:
         self.chain: List[str] = []
         self.rows: List[int] = []
         self.notes: List[str] = []
+        self.operands: Optional[Operands] = None
 
 
 def origin_of_graph_op(

@@ -15,10 +15,11 @@ from .debug_dump import debug_dump
 from .fallback_origin import Named
 from .function_calls import inlined_graph, is_function_call
 from .fused import fused_kernels
-from .localise import Localiser
+from .localise import Localised, Localiser
+from .stepper import to_tensors
+from .trace import Trace
 
 if TYPE_CHECKING:
-    from .localise import Localised
     from .reproduce import Repeater, Reproduction
     from .search import Failure
     from .stepper import Stepper
@@ -65,6 +66,8 @@ class Fallbacks:
             if self._fused():
                 return self._compiled(found, jit=False)
             found = self._take(found, DEBUG_DUMP, self._dumped())
+        elif probes.part(probes.OP_CALLBACKS) is None:
+            return self._take(found, DEBUG_DUMP, self._dumped())
         if found.origin is None:
             found = self._take(found, INLINED, self._inlined())
         return found
@@ -75,6 +78,7 @@ class Fallbacks:
         self.instrument = instrument
         found.origin, found.others, found.benign = named.origin, named.others, named.benign
         found.chain, found.rows, found.record = named.chain, named.rows, None
+        found.operands = named.operands
         self.notes.extend(named.notes)
         return found
 
@@ -120,6 +124,15 @@ class Fallbacks:
             % (" (it ran %s)" % kernels if kernels else "")
         )
         return True
+
+
+def untraced(stepper: Stepper, failure: Failure) -> Localised:
+    """Run the failing step op by op without looking at its ops: nothing is named yet."""
+    stepper.state.load(failure.before)
+    outcome = stepper.eager(to_tensors(failure.batch))
+    stepper.judge(outcome, stepper.state.bad(failure.before))
+    stepper.state.load(failure.before)
+    return Localised(Trace(stepper.state), outcome)
 
 
 def _differs(engine: str, depth: int, program: str) -> str:

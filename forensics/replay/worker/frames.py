@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import linecache
 import os
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
-from . import keras_api, layer_calls, probes
+from . import autographs, keras_api, layer_calls, probes
 
 _HERE = Path(__file__).resolve().parent
 _FORENSICS = _HERE.parents[1]
@@ -21,6 +22,12 @@ _LIBRARY = tuple(
 
 OPTIMIZER, METRIC, BACKWARD, LOSS, FORWARD = "optimizer", "metric", "backward", "loss", "forward"
 RANK = {OPTIMIZER: 4, METRIC: 3, BACKWARD: 2, LOSS: 1, FORWARD: 0}
+
+_BACKWARD = {
+    "eager/backprop.py": ("_gradient_function", "gradient", "jacobian", "batch_jacobian"),
+    "eager/forwardprop.py": ("_jvp_dispatch",),
+}
+"""Functions of TensorFlow that compute derivatives, by file."""
 
 _phase_of_code: Dict[Any, str] = {}
 _user_of_file: Dict[str, bool] = {}
@@ -37,7 +44,7 @@ def is_user_file(file: str) -> bool:
             or "dist-packages" in path
             or path.startswith(_LIBRARY)
             or path.startswith(os.path.normcase(str(_HERE)))
-            or Path(path).name.startswith("__autograph_generated_file")
+            or autographs.is_generated(path)
             or (path.startswith(os.path.normcase(str(_FORENSICS)) + os.sep) and "demo" not in path)
         )
         _user_of_file[file] = known
@@ -52,12 +59,7 @@ def phase_of(code: Any) -> str:
         known = FORWARD
         if "/keras/" in file or "/tf_keras/" in file:
             known = _phase_in_keras(file, name)
-        elif file.endswith("tensorflow/python/eager/backprop.py") and name in (
-            "_gradient_function",
-            "gradient",
-            "jacobian",
-            "batch_jacobian",
-        ):
+        elif name in _BACKWARD.get(file.rsplit("/tensorflow/python/", 1)[-1], ()):
             known = BACKWARD
         _phase_of_code[code] = known
     return known
@@ -85,24 +87,63 @@ def _phase_in_keras(file: str, name: str) -> str:
     return FORWARD
 
 
-def phase_here(skip: int = 2) -> str:
-    """Phase of the op that is being executed: the strongest that any frame stands for."""
+class Place:
+    """Where in the program an op ran: phase, and the user's line (code object and number).
+
+    ``own_gradient`` is True for a line of a gradient that the user wrote.
+    """
+
+    __slots__ = ("code", "line", "own_gradient", "phase")
+
+    def __init__(self) -> None:
+        self.phase, self.own_gradient = FORWARD, False
+        self.code: Any = None
+        self.line = 0
+
+    @property
+    def source(self) -> Optional[Dict[str, Any]]:
+        """Fields of the report's source line."""
+        return described_line(self.code, self.line) if self.code is not None else None
+
+
+def here(skip: int = 2) -> Place:
+    """Look up the stack once: the strongest phase of any frame, the innermost user's line."""
+    place, rank = Place(), 0
     frame = sys._getframe(skip)
-    best, rank = FORWARD, 0
     while frame is not None:
-        found = phase_of(frame.f_code)
-        if RANK[found] > rank:
-            best, rank = found, RANK[found]
+        code = frame.f_code
+        known = _kind_of_code.get(code)
+        if known is None:
+            known = _kind_of_code[code] = (phase_of(code), _whose(code.co_filename))
+        phase, whose = known
+        if place.code is None and whose:
+            place.code, place.line = code, frame.f_lineno
+            if whose == _GENERATED:
+                place.code, place.line = autographs.original(frame)
+            place.own_gradient = rank < RANK[BACKWARD]
+        if rank < RANK[phase]:
+            place.phase, rank = phase, RANK[phase]
         frame = frame.f_back  # type: ignore[assignment]
-    return best
+    place.own_gradient = place.own_gradient and place.phase == BACKWARD
+    return place
 
 
-def user_line(skip: int = 2) -> Optional[Dict[str, Any]]:
-    """Innermost line of the user's program on the stack."""
+_USER, _GENERATED, _OTHER = "user", "generated", ""
+_kind_of_code: Dict[Any, Tuple[str, str]] = {}
+
+
+def _whose(file: str) -> str:
+    if is_user_file(file):
+        return _USER
+    return _GENERATED if autographs.is_generated(file) else _OTHER
+
+
+def turn_of_loop(skip: int = 2) -> Optional[str]:
+    """Variables of the innermost Python loop round the user's line, such as ``i = 3``."""
     frame = sys._getframe(skip)
     while frame is not None:
         if is_user_file(frame.f_code.co_filename):
-            return described_line(frame.f_code, frame.f_lineno)
+            return loop_variables(frame.f_code, frame.f_lineno, frame.f_locals)
         frame = frame.f_back  # type: ignore[assignment]
     return None
 
@@ -117,11 +158,59 @@ def described_line(code: Any, line: int) -> Dict[str, Any]:
     }
 
 
+def loop_variables(code: Any, line: int, values: Dict[str, Any]) -> Optional[str]:
+    """Integers that a loop round a line counts with; None outside loops, or without such."""
+    for names in _loops_round(code, line):
+        said = [
+            "%s = %d" % (n, v) for n in names for v in [_integer(values.get(n))] if v is not None
+        ]
+        if said:
+            return ", ".join(said)
+    return None
+
+
+def _integer(value: Any) -> Optional[int]:
+    try:
+        return int(value.__index__()) if not isinstance(value, bool) else None
+    except Exception:
+        return None
+
+
+def _loops_round(code: Any, line: int) -> List[List[str]]:
+    """Names that the loops of a function count with: loops round a line, innermost first."""
+    key = (code.co_filename, line)
+    if key not in _loops_of_line:
+        _loops_of_line[key] = _find_loops(code, line)
+    return _loops_of_line[key]
+
+
+_loops_of_line: Dict[Tuple[str, int], List[List[str]]] = {}
+
+
+def _find_loops(code: Any, line: int) -> List[List[str]]:
+    try:
+        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
+    except SyntaxError:
+        return []
+    found: List[Tuple[int, List[str]]] = []
+    for node in ast.walk(tree):
+        if not isinstance(node, (ast.For, ast.While)) or node.lineno < code.co_firstlineno:
+            continue
+        if node.body[0].lineno <= line <= (node.body[-1].end_lineno or 0):
+            counting = node.target if isinstance(node, ast.For) else node.test
+            names: Set[str] = {n.id for n in ast.walk(counting) if isinstance(n, ast.Name)}
+            found.append((node.lineno, sorted(names)))
+    return [names for _, names in sorted(found, reverse=True)]
+
+
+_DERIVATIVES = ("_gradient_function", "_jvp_dispatch")
+
+
 def forward_operands(skip: int = 2) -> Optional[Tuple[str, Tuple[Any, ...], Tuple[Any, ...]]]:
     """Of a backward op: type, inputs and outputs of the forward op whose gradient is computed."""
     frame = sys._getframe(skip)
     while frame is not None:
-        if frame.f_code.co_name == "_gradient_function" and "op_name" in frame.f_locals:
+        if frame.f_code.co_name in _DERIVATIVES and "op_name" in frame.f_locals:
             values = frame.f_locals
             op = values["op_name"]
             return (

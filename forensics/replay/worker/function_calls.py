@@ -9,6 +9,7 @@ from .fallback_origin import Named, origin_of_graph_op
 from .inlined import Birth, Explorer, body_of
 from .localise import batch_rows
 from .stepper import Stepper, to_tensors
+from .trace import Operands
 from .traced_graphs import source_in
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ def _named(stepper: Stepper, births: List[Birth], rows: Optional[int]) -> Named:
         if b is not first and not b.path
     ][:20]
     named.chain = first.path
+    named.operands = Operands(
+        first.node.op_type, first.attrs, first.inputs, first.outputs, [None] * len(first.inputs)
+    )
     bad = first.outputs[first.slot]
     named.rows = arrays.bad_rows(bad, rows) if rows and bad is not None else []
     if first.around:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, List, Optional
 
 import numpy as np
 
@@ -15,12 +15,17 @@ class GradientNorm:
     """Adds up the squares of all gradients of a step, in a variable: compiled steps reach it too.
 
     In float64: the square of a finite gradient can overflow float32.
+
+    Parameters
+    ----------
+    loss_scale : float
+        What the loss is multiplied with before it is differentiated, in mixed precision.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loss_scale: float = 1.0) -> None:
         import tensorflow as tf
 
-        self._tf = tf
+        self._tf, self._scale = tf, loss_scale
         self._squares = tf.Variable(0.0, dtype=tf.float64, name=INSTRUMENT, trainable=False)
         self.touched = False
         self.trouble: Optional[str] = None
@@ -29,7 +34,7 @@ class GradientNorm:
         """Norm since the last call; None where no tape was asked for gradients."""
         squares = float(self._squares.numpy())
         self._squares.assign(0.0)
-        return float(np.sqrt(squares)) if self.touched else None
+        return float(np.sqrt(squares)) / self._scale if self.touched else None
 
     def add(self, gradients: Any) -> None:
         """Take account of what a tape answered; trouble is noted, never raised."""
@@ -50,7 +55,8 @@ def gradient_norm(stepper: Stepper) -> Iterator[GradientNorm]:
     """Measure the gradients of every step within the block; steps are traced anew for it."""
     import tensorflow as tf
 
-    norm, original = GradientNorm(), tf.GradientTape.gradient
+    norm = GradientNorm(_loss_scale(stepper.state.optimizers))
+    original = tf.GradientTape.gradient
 
     def measured(self: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
         gradients = original(self, target, sources, *args, **kwargs)
@@ -64,3 +70,12 @@ def gradient_norm(stepper: Stepper) -> Iterator[GradientNorm]:
     finally:
         tf.GradientTape.gradient = original
         stepper.retrace()
+
+
+def _loss_scale(optimizers: List[Any]) -> float:
+    """Scale of the first optimizer that scales the loss; a scan puts it back after every step."""
+    for optimizer in optimizers:
+        scale = getattr(optimizer, "dynamic_scale", None)
+        if scale is not None:
+            return float(np.asarray(scale)) or 1.0
+    return 1.0

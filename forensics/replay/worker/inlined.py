@@ -34,6 +34,8 @@ class Birth:
         Loops and branches that it is in, outermost first, with the iteration.
     path : list of str
         Ops from it to an assignment or a result of the function; empty: it reaches none.
+    attrs : dict
+        Attributes of the op by name.
     source : dict or None
         The user's line that made the op, where a program did.
     """
@@ -44,6 +46,7 @@ class Birth:
         self.node, self.slot, self.inputs, self.outputs = node, slot, inputs, outputs
         self.around: List[str] = []
         self.path = path
+        self.attrs: Dict[str, Any] = {}
         self.source: Optional[Dict[str, Any]] = None
 
 
@@ -165,6 +168,7 @@ class Explorer:
             if not inner:
                 outputs = graph.values(list(operation.outputs), arguments)
                 inner = [Birth(node, slot, _arrays(inputs), _arrays(outputs), path)]
+                inner[0].attrs = {k: operation.get_attr(k) for k in operation.node_def.attr}
             found.extend(inner)
         return found
 

@@ -7,9 +7,11 @@ object's own family.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 _NAMES = ("keras", "tf_keras")
 
@@ -19,7 +21,8 @@ def packages() -> List[Any]:
     loaded = [sys.modules[name] for name in _NAMES if hasattr(sys.modules.get(name), "__version__")]
     if loaded:
         return loaded
-    for name in _NAMES:
+    legacy = os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true")
+    for name in reversed(_NAMES) if legacy else _NAMES:
         try:
             return [importlib.import_module(name)]
         except ImportError:
@@ -88,11 +91,51 @@ def variable_types() -> Tuple[type, ...]:
     return types("Variable")
 
 
+def loss_types() -> Tuple[type, ...]:
+    """Return the base classes of losses."""
+    return types("losses.Loss")
+
+
+def package_of(thing: Any) -> Any:
+    """Return the Keras package that an object is of; of something else the first that is loaded."""
+    roots = {kind.__module__.split(".")[0] for kind in type(thing).__mro__}
+    loaded = packages()
+    return next((p for p in loaded if p.__name__.split(".")[0] in roots), loaded[0])
+
+
 def floatx() -> str:
     """Name of the default float type."""
     for package in packages():
         return str(package.backend.floatx())
     return "float32"
+
+
+@contextlib.contextmanager
+def float32_by_default() -> Iterator[None]:
+    """Let the default float type of every Keras be float32 within the block."""
+    before = [(package.backend, package.backend.floatx()) for package in packages()]
+    try:
+        for backend, _ in before:
+            backend.set_floatx("float32")
+        yield
+    finally:
+        for backend, name in before:
+            backend.set_floatx(name)
+
+
+def float32_attributes(thing: Any) -> Dict[str, Any]:
+    """Attributes to set on a layer or a loss so that it computes in float32; empty: it has none."""
+    package = package_of(thing)
+    if is_old(package):
+        if not hasattr(thing, "_compute_dtype_object"):
+            return {}
+        import tensorflow as tf
+
+        policy = package.mixed_precision.Policy("float32")
+        return {"_dtype_policy": policy, "_compute_dtype_object": tf.float32}
+    policy = package.dtype_policies.DTypePolicy("float32")
+    names = [name for name in ("_dtype_policy", "dtype_policy") if hasattr(thing, name)]
+    return dict.fromkeys(names[:1], policy)
 
 
 # -- what is done with a model or an optimizer
@@ -150,46 +193,3 @@ def build_optimizer(optimizer: Any, variables: Any) -> None:
 def gradient_method(optimizer: Any) -> str:
     """Name of the method that takes the gradients: of every optimizer of its family."""
     return "apply_gradients" if of_old_keras(optimizer) else "apply"
-
-
-# -- saved by another version
-def saved_by(path: str) -> Optional[str]:
-    """Version of Keras that wrote a `.keras` or HDF5 file; None when the file does not tell."""
-    try:
-        if path.endswith(".keras"):
-            return _version_in_archive(path)
-        return _version_in_hdf5(path) if path.endswith((".h5", ".hdf5")) else None
-    except Exception:
-        return None
-
-
-def _version_in_archive(path: str) -> Optional[str]:
-    import json
-    import zipfile
-
-    with zipfile.ZipFile(path) as archive:
-        member = archive.getinfo("metadata.json")
-        if member.file_size > 1 << 20:
-            return None
-        told: Dict[str, Any] = json.loads(archive.read(member))
-    return str(told["keras_version"])[:40]
-
-
-def _version_in_hdf5(path: str) -> Optional[str]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        told = file.attrs.get("keras_version")
-        if told is None and "model_weights" in file:
-            told = file["model_weights"].attrs.get("keras_version")
-    if told is None:
-        return None
-    return (told.decode() if isinstance(told, bytes) else str(told))[:40]
-
-
-def version_gap(path: str, model: Any) -> Optional[str]:
-    """Say that a file was written by another Keras than the one it is loaded into."""
-    theirs, ours = saved_by(path), describe([model])
-    if theirs is None or theirs.split(".")[:2] == ours.split(" ")[-1].split(".")[:2]:
-        return None
-    return "it was saved by Keras %s, this is Keras %s" % (theirs, ours)

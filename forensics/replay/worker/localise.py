@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
-import numpy as np
-
-from . import arrays, frames, keras_api
+from . import arrays, frames
+from .births import FUNCTION
 from .entry import brief
-from .layers import layer_of_scope
+from .given import bad_parts, input_origin, repaired, variable_origin
+from .given import batch_rows as batch_rows
+from .given import replace_bad as replace_bad
+from .harm import hidden_causes, why_benign
 from .listening import listening
+from .raised import raised_origin
+from .records import CONSTANT, NONE, Habits, Harm, Operands, OpRecord
 from .state import Snapshot
 from .stepper import Outcome, Stepper, to_tensors
-from .trace import NONE, Harm, Operands, OpRecord, Trace
+from .trace import Trace
 
 INPUT = -2
 """Source index of values that were bad in the batch already."""
-_MAX_COUNTERFACTUALS = 4
-_RAISED_OP = re.compile(r"\[Op:(\w+)\]")
-_RAISED_NODE = re.compile(
-    r"\{\{(?:function_)?node (?:__wrapped__)?([\w/.]+?)(?:_device_[^}]*)?\}\}"
-)
+STATE = -3
+"""Stands for variables that were bad before the step."""
+_MAX_OTHERS = 5
 
 
 class Localised:
@@ -36,6 +37,8 @@ class Localised:
         self.rows: List[int] = []
         self.record: Optional[OpRecord] = None
         """The origin as the trace saw it; None for an input or an op that raised."""
+        self.operands: Optional[Operands] = None
+        """Of an origin that another instrument named, where it tells."""
         self.localiser: Optional[Localiser] = None
 
 
@@ -60,9 +63,11 @@ class Localiser:
     ) -> None:  # fmt: skip
         self.stepper, self.state = stepper, stepper.state
         self.before, self.batch, self.healthy = before, batch, healthy
-        self.habits: Dict[Any, int] = {}
-        self.raised = False
-        self.bad_parts = _bad_parts(batch, healthy[1] if healthy is not None else None)
+        self.habits = Habits()
+        self.raised = self.tapes_kept = False
+        self.bad_parts = bad_parts(batch, healthy[1] if healthy is not None else None)
+        known = self.state.bad(healthy[0]) if healthy is not None else {}
+        self.bad_state = [n for n in self.state.bad(before) if n not in known]
 
     def run(self, failed: Outcome) -> Localised:
         """Trace the failing step; `failed` is its outcome in the run's own mode."""
@@ -76,48 +81,150 @@ class Localiser:
             # does not work op by op, and is not what the run met
             found.origin = self._raised(outcome.error)
             return found
-        if outcome.symptom is None and failed.error is not None:
+        if outcome.symptom is None:
             found.origin = self._raised(failed.error)
+            found.benign = [_benign(r, "the step stays finite op by op") for r in _born(trace)]
             return found
         # what raised an error need not be reached by a value: ask for the cause of the error
         self.raised = outcome.error is not None
-        followed = NONE if self.raised else trace.reached()
-        harmful, found.benign = self._counterfactuals(trace, followed)
+        harmful = self._settled() or self._harmful(trace)
+        found.benign = [
+            _benign(r, why_benign(r)) for r in _born(trace)
+            if r.index not in harmful and r.variable not in self.bad_state
+        ][:20]  # fmt: skip
         self._input_origin(found, harmful)
+        self._state_origin(found, harmful)
         self._birth_origins(found, harmful)
-        if outcome.error is not None and failed.error is not None and found.origin is None:
-            found.origin = self._raised(outcome.error) or self._raised(failed.error)
+        if self.raised and found.origin is None:
+            found.origin = self._raised(outcome.error, failed.error)
         elif outcome.error is not None and found.origin is not None:
             found.origin["raised"] = brief(outcome.error)[:500]
         return found
 
+    def _raised(self, *errors: Optional[BaseException]) -> Optional[Dict[str, Any]]:
+        return raised_origin(self.stepper.case, *errors)
+
+    # -- batch and state, which need no trace
+    def _settled(self) -> FrozenSet[int]:
+        """Whether the step is well with a repaired batch, or else with a repaired state."""
+        if self.bad_parts and self._well(self.before, replace_bad(self.batch)):
+            return frozenset((INPUT,))
+        if not self.bad_state:
+            return NONE
+        healed = repaired(self.before)
+        if self._well(healed, self.batch):
+            return frozenset((STATE,))
+        if self.bad_parts and self._well(healed, replace_bad(self.batch)):
+            return frozenset((INPUT, STATE))
+        return NONE
+
+    def _well(self, before: Snapshot, batch: Any) -> bool:
+        self.state.load(before)
+        outcome = self.stepper.judge(self.stepper.own(batch), self.state.bad(before))
+        self.state.load(self.before)
+        return outcome.symptom is None
+
+    def _input_origin(self, found: Localised, harmful: FrozenSet[int]) -> None:
+        if INPUT not in harmful:
+            found.benign.extend(
+                {"op_type": "input", "op_name": n, "reason": "the step fails without it as well"}
+                for n in self.bad_parts
+            )
+            return
+        values = dict(arrays.leaves(self.batch))
+        rows = batch_rows(self.batch) or -1
+        parts = [
+            input_origin(name, values[name], arrays.bad_rows(values[name], rows))
+            for name in self.bad_parts
+        ]
+        if parts:
+            found.origin, found.others = parts[0], parts[1:]
+            found.rows = sorted({row for part in parts for row in part["input"]["rows"]})
+            found.chain = self._chain(found.trace, INPUT)
+
+    def _state_origin(self, found: Localised, harmful: FrozenSet[int]) -> None:
+        if STATE not in harmful:
+            return
+        read = {r.variable: r for r in reversed(_born(found.trace)) if r.is_read}
+        in_order = sorted(
+            self.bad_state, key=lambda n: read[n].index if n in read else found.trace.count
+        )
+        values = {v.name: self.before.values[v.key] for v in self.state.variables
+                  if v.key in self.before.values}  # fmt: skip
+        origins = [
+            read[n].origin() if n in read else variable_origin(n, values[n]) for n in in_order
+        ]
+        if found.origin is None:
+            first = read.get(in_order[0])
+            found.origin, origins = origins[0], origins[1:]
+            found.chain = self._chain(found.trace, first.index) if first else []
+        found.others = (found.others + origins)[:_MAX_OTHERS]
+
+    # -- births in the step
+    def _harmful(self, trace: Trace) -> FrozenSet[int]:
+        """Births that reach what training keeps, and those without which the failure vanishes."""
+        followed = NONE if self.raised else trace.reached()
+        first = min((i for i in followed if i >= 0), default=None)
+        suspects = [
+            r.index for r in _born(trace)
+            if r.index not in followed and (first is None or r.index < first)
+            and r.phase != frames.METRIC and r.op_type != CONSTANT
+        ]  # fmt: skip
+        harmful = followed | hidden_causes(suspects, self._cures)
+        if not harmful and not self.raised:
+            # what is usual may still come where it does not belong
+            harmful = trace.usual_reached()
+            trace.records.update({i: trace.usual[i] for i in harmful if i in trace.usual})
+            trace.harms.extend(trace.usual_harms)
+        return harmful
+
+    def _cures(self, births: FrozenSet[int]) -> bool:
+        patched, outcome = self._failing(patch=births)
+        cured = outcome.error is None if self.raised else outcome.symptom is None
+        return patched.patched > 0 and cured
+
     def _birth_origins(self, found: Localised, harmful: FrozenSet[int]) -> None:
         trace = found.trace
-        ordered = [trace.records[i] for i in sorted(harmful) if i in trace.records]
-        independent = [
+        # a forward-mode derivative runs before the op that it belongs to
+        ordered = sorted(
+            (trace.records[i] for i in harmful if i in trace.records),
+            key=lambda r: (r.op_type == FUNCTION, r.index),
+        )
+        independent = _one_per_site([
             r for r in ordered if r.forward_index is None or r.forward_index not in harmful
-        ]
+        ])  # fmt: skip
         if found.origin is None and len(independent) > 1:
             # births that happen without the first one too: the others were its consequences
-            patched, _ = self._failing(patch=frozenset((independent[0].index,)))
+            first = frozenset(r.index for r in ordered if r.site == independent[0].site)
+            patched, _ = self._failing(patch=first)
             alive = frozenset(patched.records) if patched.patched else NONE
             independent = [independent[0], *(r for r in independent[1:] if r.index in alive)]
-        origins = [origin_of(r) for r in independent]
+        for record in independent:
+            _name_update(trace, record)
+        origins = [r.origin() for r in independent]
         if found.origin is not None:
-            found.others = (found.others + origins)[:5]
-            found.chain = self._chain(trace, INPUT)
+            found.others = (found.others + origins)[:_MAX_OTHERS]
         elif origins:
-            found.origin, found.others = origins[0], origins[1:6]
+            found.origin, found.others = origins[0], origins[1 : 1 + _MAX_OTHERS]
             found.record = independent[0]
             found.rows = independent[0].rows
             found.chain = self._chain(trace, independent[0].index)
+
+    def _chain(self, trace: Trace, source: int) -> List[str]:
+        harms = [h for h in trace.harms if source in h.sources]
+        if not harms:
+            return []
+        best: Harm = min(
+            harms, key=lambda h: (not h.target.startswith("the differentiated"), h.chain_end)
+        )
+        return [*trace.chain(best), best.target]
 
     def operands(self, index: int) -> Optional[Operands]:
         """Run the failing step once more and keep what the op at `index` was given and answered."""
         self.state.load(self.before)
         data = to_tensors(self.batch)
         trace = Trace(self.state, batch_rows(data), self.habits, capture=index)
-        with listening(trace):
+        with listening(trace, self.tapes_kept):
             self.stepper.eager(data)
         self.state.load(self.before)
         return trace.captured
@@ -152,169 +259,59 @@ class Localiser:
         for name, part in arrays.named_parts(data):
             if name in seeds:
                 trace.seed(part, INPUT)
-        with listening(trace):
+            else:
+                trace.seed(part, INPUT, usual=True)
+        with listening(trace, self.tapes_kept):
             outcome = self.stepper.eager(data)
+        trace.loss_target(outcome.returned, "the returned loss")
+        outcome.returned = None
         self.stepper.judge(outcome, self.state.bad(before))
         self.state.load(before)
+        if trace.loops.needs_tapes_kept and not self.tapes_kept:
+            self.tapes_kept = True
+            return self._once(before, data, patch, seeds)
         return trace, outcome
 
-    # -- harm
-    def _counterfactuals(
-        self, trace: Trace, harmful: FrozenSet[int]
-    ) -> Tuple[FrozenSet[int], List[Dict[str, Any]]]:
-        """Ask of each bad value not seen to do harm whether the failure vanishes without it.
 
-        Values are laundered (`max_pool(NaN)` is finite, sigmoid makes an Inf finite), so following
-        them is not enough. Only births before the first known harm can be its hidden cause.
-        """
-        first = min((i for i in harmful if i >= 0), default=None)
-        suspects = [
-            i for i, r in sorted(trace.records.items())
-            if i not in harmful and (first is None or i < first) and r.phase != frames.METRIC
-        ][:_MAX_COUNTERFACTUALS]  # fmt: skip
-        hidden = frozenset(i for i in suspects if self._cures(frozenset((i,))))
-        if not hidden and not harmful and len(suspects) > 1 and self._cures(frozenset(suspects)):
-            # several at once, each of which is enough
-            hidden = frozenset(suspects)
-        harmful = harmful | hidden
-        benign = [
-            {"op_type": r.op_type, "op_name": r.name, "reason": self._why_benign(r)}
-            for i, r in sorted(trace.records.items())
-            if i not in harmful
-        ]
-        return harmful, benign[:20]
+def _born(trace: Trace) -> List[OpRecord]:
+    return [record for _, record in sorted(trace.records.items())]
 
-    def _cures(self, births: FrozenSet[int]) -> bool:
-        patched, outcome = self._failing(patch=births)
-        cured = outcome.error is None if self.raised else outcome.symptom is None
-        return patched.patched > 0 and cured
 
-    @staticmethod
-    def _why_benign(record: OpRecord) -> str:
-        if record.phase == frames.METRIC:
-            return "it reaches a metric only"
-        if record.phase == frames.OPTIMIZER:
-            return "no variable takes the value (a skipped or masked update)"
-        return "neither the loss nor a variable takes the value (masked or cut off)"
+def _benign(record: OpRecord, reason: str) -> Dict[str, Any]:
+    return {"op_type": record.op_type, "op_name": record.name, "reason": reason}
 
-    def _chain(self, trace: Trace, source: int) -> List[str]:
-        harms = [h for h in trace.harms if source in h.sources]
-        if not harms:
-            return []
-        best: Harm = min(
-            harms, key=lambda h: (not h.target.startswith("the differentiated"), h.chain_end)
+
+def _one_per_site(records: List[OpRecord]) -> List[OpRecord]:
+    """Keep the first birth of each place in the program.
+
+    A loop gives birth at every turn, a recomputation a second time, and where the forward op is
+    named the gradient of the same line says nothing new.
+    """
+    kept: List[OpRecord] = []
+    for record in records:
+        line = record.site[2:]
+        known = any(
+            record.site == k.site or (record.phase == frames.BACKWARD and line == k.site[2:])
+            for k in kept
+            if line != (None, None) or record.site == k.site
         )
-        return [*trace.chain(best), best.target]
+        if not known:
+            kept.append(record)
+    return kept
 
-    # -- the batch
-    def _input_origin(self, found: Localised, harmful: FrozenSet[int]) -> None:
-        if not self.bad_parts:
+
+def _name_update(trace: Trace, record: OpRecord) -> None:
+    """Name the variable that an update by hand writes, once it is known."""
+    if record.phase != frames.OPTIMIZER or record.variable is not None:
+        return
+    names = {v.name for v in trace.state.variables}
+    for harm in trace.harms:
+        if record.index in harm.sources and harm.target in names:
+            record.variable = harm.target
+            record.layer = frames.layer_of_variable(harm.target)
             return
-        _, outcome = self._failing(batch=replace_bad(self.batch))
-        if INPUT not in harmful and outcome.symptom is not None:
-            found.benign.extend(
-                {"op_type": "input", "op_name": n, "reason": "the step fails without it as well"}
-                for n in self.bad_parts
-            )
-            return
-        values = dict(arrays.leaves(self.batch))
-        rows = batch_rows(self.batch) or -1
-        parts = [
-            _input(name, values[name], arrays.bad_rows(values[name], rows))
-            for name in self.bad_parts
-        ]
-        found.origin, found.others = parts[0], parts[1:]
-        found.rows = sorted({row for part in parts for row in part["input"]["rows"]})
-
-    # -- ops that raise
-    def _raised(self, error: BaseException) -> Optional[Dict[str, Any]]:
-        """Fields of the report's origin for an op that raised; None when the error names no op."""
-        text = str(error)
-        op, node = _RAISED_OP.search(text), _RAISED_NODE.search(text)
-        path = node.group(1).split("/") if node else [op.group(1)] if op else [""]
-        if not path[-1] or path[-1].startswith("__inference"):
-            return None
-        line, phase, layer = _where_raised(error)
-        layer = layer or layer_of_scope(self.stepper.case, path[:-1])
-        return {
-            "op_type": re.sub(r"_\d+$", "", path[-1]), "op_name": "/".join(path),
-            "output_slot": None, "dtype": None, "shape": None, "layer": layer, "phase": phase,
-            "input": None,
-            "raised": brief(error)[:500], "source": line, "forward_op_type": None,
-            "inputs": [], "outputs": [],
-        }  # fmt: skip
-
-
-def _bad_parts(batch: Any, healthy_batch: Any) -> Tuple[str, ...]:
-    """Parts of the batch that hold non-finite values which a healthy batch does not hold."""
-    usual = {n: arrays.badness(a) for n, a in arrays.leaves(healthy_batch)}
-    return tuple(
-        name for name, array in arrays.leaves(batch) if arrays.badness(array) & ~usual.get(name, 0)
-    )
 
 
 def origin_of(record: OpRecord) -> Dict[str, Any]:
     """Fields of the report's origin for one birth place."""
-    phase = record.phase
-    if record.op_type in ("ReadVariableOp", "ResourceGather"):
-        phase = "state"
-    return {
-        "op_type": record.op_type, "op_name": record.name, "output_slot": record.slot,
-        "dtype": record.dtype, "shape": list(record.shape), "layer": record.layer, "phase": phase,
-        "input": None, "raised": None, "source": record.source,
-        "forward_op_type": record.forward_op, "inputs": record.inputs, "outputs": record.outputs,
-    }  # fmt: skip
-
-
-def _input(name: str, array: Any, rows: List[int]) -> Dict[str, Any]:
-    return {
-        "op_type": None, "op_name": None, "output_slot": None, "dtype": array.dtype.name,
-        "shape": list(array.shape), "layer": None, "phase": "input",
-        "input": {"name": name, "rows": rows}, "raised": None, "source": None,
-        "forward_op_type": None, "inputs": [], "outputs": [arrays.statistics(name, array)],
-    }  # fmt: skip
-
-
-def batch_rows(batch: Any) -> Optional[int]:
-    """Rows of a batch: the leading dimension that most parts share (the first part's on a tie)."""
-    sizes = [a.shape[0] for _, a in arrays.leaves(batch) if a.ndim]
-    return max(sizes, key=lambda n: (sizes.count(n), -sizes.index(n))) if sizes else None
-
-
-def replace_bad(value: Any) -> Any:
-    """Put zeros in place of the non-finite values of a batch."""
-
-    def repair(part: Any) -> Any:
-        try:
-            array = np.array(part)
-        except Exception:
-            return part
-        if not arrays.badness(array):
-            return part
-        array[arrays.bad_mask(array)] = 0
-        return array
-
-    return arrays.mapped(value, repair)
-
-
-def _where_raised(
-    error: BaseException,
-) -> Tuple[Optional[Dict[str, Any]], str, Optional[str]]:
-    """User's line, phase and layers from the traceback of an error."""
-    layer_types = keras_api.layer_types()
-    line, phase, rank = None, frames.FORWARD, 0
-    layers: List[str] = []
-    step = error.__traceback__
-    while step is not None:
-        code, owner = step.tb_frame.f_code, step.tb_frame.f_locals.get("self")
-        found = frames.phase_of(code)
-        if frames.RANK[found] > rank:
-            phase, rank = found, frames.RANK[found]
-        if frames.is_user_file(code.co_filename):
-            line = frames.described_line(code, step.tb_lineno)
-        if code.co_name == "__call__" and isinstance(owner, layer_types):
-            layers.append(str(getattr(owner, "name", "")))
-        step = step.tb_next
-    # both the wrapper that cleans tracebacks and the method itself are called `__call__`
-    names = [n for i, n in enumerate(layers) if i == 0 or layers[i - 1] != n]
-    return line, phase, "/".join(names) or None
+    return record.origin()

@@ -13,11 +13,11 @@ from .layers import activation_name, flat, keras_layers
 from .localise import batch_rows
 from .state import METRIC, SLOT, Snapshot, State
 from .stepper import EndOfData, Stepper
+from .tally import SIGMOID, TANH, Tally
 from .trace import Trace
 
 _MAX_LAYERS = 200
-SATURATION = {"sigmoid": (0.01, 0.99), "tanh": (-0.99, 0.99), "hard_sigmoid": (0.01, 0.99)}
-"""Outputs beyond these bounds count as saturated (1 % from the activation's ends)."""
+SATURATION = {"sigmoid": SIGMOID, "tanh": TANH, "hard_sigmoid": SIGMOID}
 
 
 def layers(
@@ -35,12 +35,12 @@ def layers(
         name = layer_of_variable(variable.name)
         row = rows.setdefault(name, _blank(name))
         old, new = before.values.get(variable.key), after.values.get(variable.key)
-        _weights(row, variable.name, old, new, trace.gradients.get(variable.name))
-    for path, array in trace.activations.items():
+        _weights(row, old, new, trace.gradients.get(variable.name))
+    for path, seen in trace.activations.items():
         known = described.get(path.split("/")[-1])
         if path in rows or known is not None:
             row = rows.setdefault(path, _blank(path))
-            _activation(row, array, (known or {}).get("activation"))
+            _activation(row, seen, (known or {}).get("activation"))
     for name, row in rows.items():
         row.update(described.get(name.split("/")[-1], {}))
         _finish(row)
@@ -51,7 +51,7 @@ def _blank(name: str) -> Dict[str, Any]:
     return {"name": name, "_g": None, "_w": 0.0, "_d": 0.0, "nan": 0, "inf": 0}
 
 
-def _weights(row: Dict[str, Any], name: str, before: Any, after: Any, gradient: Any) -> None:
+def _weights(row: Dict[str, Any], before: Any, after: Any, gradient: Optional[Tally]) -> None:
     if before is None:
         return
     value = arrays.widen(before).astype(np.float64)
@@ -59,30 +59,24 @@ def _weights(row: Dict[str, Any], name: str, before: Any, after: Any, gradient: 
         row["_w"] += float(np.square(value).sum())
         if after is not None:
             row["_d"] += float(np.square(arrays.widen(after).astype(np.float64) - value).sum())
-        if gradient is not None:
-            wide = arrays.widen(gradient).astype(np.float64)
-            row["_g"] = (row["_g"] or 0.0) + float(np.square(wide).sum())
-            row["nan"] += int(np.isnan(wide).sum())
-            row["inf"] += int(np.isinf(wide).sum())
+    if gradient is not None:
+        row["_g"] = (row["_g"] or 0.0) + gradient.squares
+        row["nan"] += gradient.nan
+        row["inf"] += gradient.inf
     if value.ndim >= 2 and "kernel_std" not in row:
         row["kernel_std"] = float(value.std())
         row["fan_in"] = int(np.prod(value.shape[:-1]))
 
 
-def _activation(row: Dict[str, Any], array: Any, activation: Optional[str]) -> None:
-    if array.size == 0:
-        return
-    stats = arrays.statistics("activation", array)
-    row["activation_mean"], row["activation_std"] = stats["mean"], stats["std"]
-    row["activation_max"] = arrays.max_abs(array)
-    row["zero_fraction"] = stats["zero"] / stats["count"]
-    row["nan"] += stats["nan"]
-    row["inf"] += stats["pos_inf"] + stats["neg_inf"]
+def _activation(row: Dict[str, Any], seen: Tally, activation: Optional[str]) -> None:
+    row["activation_mean"], row["activation_std"] = seen.mean, seen.std
+    row["activation_max"] = seen.max_abs
+    row["zero_fraction"] = seen.zero_fraction
+    row["nan"] += seen.nan
+    row["inf"] += seen.inf
     bounds = SATURATION.get(activation or "")
     if bounds:
-        wide = arrays.widen(array)
-        with np.errstate(all="ignore"):
-            row["saturated_fraction"] = float(((wide < bounds[0]) | (wide > bounds[1])).mean())
+        row["saturated_fraction"] = seen.beyond[bounds]
 
 
 def _finish(row: Dict[str, Any]) -> None:

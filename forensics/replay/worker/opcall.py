@@ -78,6 +78,28 @@ class OpCall:
                 outputs = [tensors[i].read_value() for i in sorted(self.variables)]
             return [value_of(t) for t in outputs]
 
+    def accepts(self, values: Sequence[Any]) -> bool:
+        """Whether the shapes fit, by the op's shape function, which runs no kernel.
+
+        A kernel that is given other shapes may abort the process.
+        """
+        import tensorflow as tf
+
+        with tf.Graph().as_default():
+            parts = []
+            for i, value in enumerate(values):
+                if i in self.variables:
+                    parts.append(tf.raw_ops.VarHandleOp(dtype=value.dtype, shape=value.shape))
+                elif arrays.is_float(value):
+                    parts.append(tf.compat.v1.placeholder(value.dtype, value.shape))
+                else:
+                    parts.append(tf.constant(value))
+            try:
+                self._raw(tf)(**self.keywords(parts), **self.attrs)
+            except Exception:
+                return False
+        return True
+
     def tensors_out(self, tensors: Sequence[Any]) -> List[Any]:
         """Run it on tensors, eagerly, and return tensors (for a gradient tape)."""
         import tensorflow as tf

@@ -40,7 +40,7 @@ class Rerun:
         """Say in a phrase how it went."""
         if self.outcome is None:
             return "stayed finite for %d steps in another order" % self.steps
-        return "%s at step %d of another order (batch %s of the scan)" % (
+        return "%s at step %d of another order (batch %s of that pass)" % (
             self.outcome.describe(), self.steps - 1, self.index
         )  # fmt: skip
 

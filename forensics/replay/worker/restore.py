@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+import contextlib
+from typing import Any, ContextManager, Dict, List, Optional
 
 from . import keras_api, model_h5
 from .entry import Case, brief
 from .npz_file import BadArchive
 from .recorded import load_state
+from .saved_by import version_gap
 from .state import Snapshot, State, newborn
 from .stepper import Stepper, to_tensors
 from .tensor_bundle import DoesNotFit, load_bundle
@@ -53,7 +55,8 @@ def build(case: Case, state: State, stepper: Stepper, batch: Any) -> Snapshot:
 def _refusal(model: Any, stepper: Stepper, batch: Any) -> Optional[str]:
     """Build a compiled model; None when it or its step takes the batch, else what does not fit."""
     try:
-        _build_compiled(model, batch)
+        with _strategy_of(model):
+            _build_compiled(model, batch)
     except Exception as error:
         outcome = stepper.eager(to_tensors(batch))
         if outcome.error is not None:
@@ -77,6 +80,13 @@ def _misfit(model: Any, batch: Any) -> Optional[str]:
 
 
 def _build_compiled(model: Any, batch: Any) -> None:
+    strategy = getattr(model, "distribute_strategy", None)
+    # slots are made where the weights are, one per replica
+    with strategy.scope() if strategy is not None else contextlib.nullcontext():
+        _build_in_scope(model, batch)
+
+
+def _build_in_scope(model: Any, batch: Any) -> None:
     data = to_tensors(batch)
     parts = tuple(data) if isinstance(data, tuple) else (data,)
     symbolic = getattr(model, "_symbolic_build", None)
@@ -91,6 +101,12 @@ def _build_compiled(model: Any, batch: Any) -> None:
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
         keras_api.build_optimizer(optimizer, model.trainable_variables)
+
+
+def _strategy_of(model: Any) -> ContextManager[Any]:
+    """Scope in which the model creates variables: a strategy refuses them anywhere else."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.scope() if strategy is not None else contextlib.nullcontext()
 
 
 def _unbuilt(case: Case) -> bool:
@@ -124,11 +140,7 @@ def restore(case: Case, state: State, path: str, kind: str, step: int) -> List[s
         When it does not fit, or nothing of the case was in it; the state is as before then.
     """
     before = state.snapshot()
-    gap = (
-        None
-        if kind in ("tensor_bundle", "recorded_state")
-        else keras_api.version_gap(path, case.model)
-    )
+    gap = None if kind in ("tensor_bundle", "recorded_state") else version_gap(path, case.model)
     try:
         if kind == "recorded_state":
             notes = load_state(case, path)

@@ -48,7 +48,9 @@ class RowSearch:
         self.stepper, self.before, self.batch = stepper, before, batch
         self.failed, self.deadline = failed, deadline
         self.parts = BatchRows(batch)
-        self.runs = 0
+        self.runs, self._begun = 0, time.monotonic()
+        self.filler: Optional[Filler] = None
+        """Rows that took the place of others, once they are known to be good."""
         self._bad_before = stepper.state.bad(before)
         self._others_failed = 0
         self._inert: List[Optional[Filler]] = []
@@ -73,6 +75,11 @@ class RowSearch:
             self.stepper.state.load(self.before)
         return found
 
+    @property
+    def seconds_per_run(self) -> float:
+        """What one run of the step took on average, in seconds; to be asked right after."""
+        return (time.monotonic() - self._begun) / max(1, self.runs)
+
     def _search(
         self, found: RowsFound, traced: List[int], others: Iterable[Tuple[str, Any]]
     ) -> None:
@@ -86,6 +93,7 @@ class RowSearch:
         if filler is None:
             self._without_filler(found, traced)
             return
+        self.filler = filler
         groups: List[Group] = []
         finished = False
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -9,6 +10,7 @@ from .contradiction import rising
 from .entry import Case
 from .layers import flat
 from .localise import batch_rows
+from .row_origins import origins_of_groups
 from .row_search import RowSearch
 from .rows_found import RowsFound
 from .stepper import EndOfData, Outcome, Stepper
@@ -49,6 +51,7 @@ def guilty_rows(case: Case, stepper: Stepper, failure: Failure, deadline: float)
         traced = []
     search = RowSearch(stepper, failure.before, failure.batch, like(failure.outcome), end)
     found = search.run(traced, _other_batches(stepper, failure))
+    found.notes.extend(origins_of_groups(search, failure, found.culprits))
     if found.samples and _growing(failure.losses):
         found.notes.append(
             "the loss had grown to %.3g before this step already: these rows are only the first "
@@ -86,11 +89,11 @@ def _other_batches(stepper: Stepper, failure: Failure) -> Iterator[Tuple[str, An
     """Batches beside the failing one that may be good, fetched one at a time."""
     if failure.healthy is not None:
         yield "the last healthy batch", failure.healthy[1]
-    for step in (failure.step + 1, failure.step + 2):
-        try:
+    for step in (failure.step + 1, failure.step - 1):
+        if step < 0:
+            continue
+        with contextlib.suppress(EndOfData):
             yield "the batch of step %d" % step, stepper.batch(step)
-        except EndOfData:
-            return
 
 
 def like(failed: Outcome) -> Callable[[Outcome], bool]:

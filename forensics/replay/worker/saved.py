@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Iterator
 
+from . import keras_api
 from .entry import Case, CaseError, brief
 
 _MOST_CONFIG = 16 << 20
@@ -31,8 +32,6 @@ def load_saved(path: str, instead: str = "name its program instead: FILE:functio
     CaseError
         When it needs code that is not in the file, or was saved without its optimizer.
     """
-    import keras
-
     name = Path(path).name
     foreign = sorted(set(_foreign(path)))
     if foreign:
@@ -40,7 +39,7 @@ def load_saved(path: str, instead: str = "name its program instead: FILE:functio
             "%s needs code of its program (%s): %s" % (name, ", ".join(foreign[:3]), instead)
         )
     try:
-        model = keras.models.load_model(path, compile=True, safe_mode=True)
+        model = keras_api.packages()[0].models.load_model(path, compile=True, safe_mode=True)
     except Exception as error:
         raise CaseError("%s cannot be loaded (%s): %s" % (name, brief(error), instead)) from error
     if getattr(model, "optimizer", None) is None:

@@ -94,8 +94,9 @@ class Session:
         if self.scan is not None:
             self.reproduction.attempts.extend(self.scan.attempts(self.reproduction.mode))
         for part in (
-            self._localise, self._rows, self._whose_bug, self._reproducer, self._check_numerics,
-            self._trials,
+            self._localise, self._rows, self._check_numerics, self._trials,
+            # last: they run single kernels on operands of their own making, and a kernel may abort
+            self._whose_bug, self._reproducer,
         ):  # fmt: skip
             self.channel.partial(self.answer)
             with self._surviving(part.__name__.strip("_")):
@@ -217,22 +218,16 @@ class Session:
         )  # fmt: skip
 
     def _localise(self, failure: Failure) -> None:
-        from . import placement
-        from .localise import Localiser
         from .randomness import unreplayable
 
-        self.channel.progress("tracing step %d op by op" % failure.step)
-        localiser = Localiser(self.stepper, failure.before, failure.batch, failure.healthy)
-        found = placement.traced(
-            self.stepper, self.device, failure.symptom != "diverged",
-            lambda: localiser.run(failure.outcome), self.elsewhere,
-        )  # fmt: skip
+        found = self._traced(failure)
         trace = found.trace
         self._say_how_it_fails(failure, found)
         found = failure.found = self._asked_elsewhere(failure, found)
         if failure.symptom == "raised" and found.origin is None:
             self.notes.append("step %d %s" % (failure.step, failure.outcome.describe()))
         self.notes.extend(trace.troubles)
+        self._degraded(trace.degradations)
         self.answer.update(
             origin=found.origin, other_origins=found.others, benign=found.benign,
             chain=found.chain, samples=found.rows,
@@ -240,6 +235,26 @@ class Session:
                                      *unreplayable(trace.random_ops)}),
         )  # fmt: skip
         self._observe(failure, trace)
+
+    def _degraded(self, what: List[str]) -> None:
+        """Say once in the answer what an instrument could not do here."""
+        said = self.answer.setdefault("degradations", [])
+        said.extend(w for w in what if w not in said)
+
+    def _traced(self, failure: Failure) -> Localised:
+        """Trace the step op by op, where this version of TensorFlow lets us."""
+        from . import placement, probes
+        from .fallbacks import untraced
+        from .localise import Localiser
+
+        if probes.part(probes.OP_CALLBACKS) is None:
+            return untraced(self.stepper, failure)
+        self.channel.progress("tracing step %d op by op" % failure.step)
+        localiser = Localiser(self.stepper, failure.before, failure.batch, failure.healthy)
+        return placement.traced(
+            self.stepper, self.device, failure.symptom != "diverged",
+            lambda: localiser.run(failure.outcome), self.elsewhere,
+        )  # fmt: skip
 
     def _say_how_it_fails(self, failure: Failure, found: Localised) -> None:
         """Compare what the step does op by op with what it does in its own mode."""

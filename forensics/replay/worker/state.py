@@ -100,10 +100,11 @@ class State:
             if hasattr(thing, "handle"):
                 paths.setdefault(_key(thing), getattr(thing, "name", name).split(":")[0] or name)
         self.optimizers = [o for o in found["optimizer"] if keras_api.optimizer_variables(o)]
+        taken: Dict[str, int] = {}
         self.variables = [
             Variable(
                 r,
-                paths.get(_key(r), r.name.split(":")[0]),
+                _unique(paths.get(_key(r), r.name.split(":")[0]), taken),
                 roles.get(_key(r), WEIGHT),
             )
             for r in resources
@@ -123,6 +124,16 @@ class State:
         random.setstate(snapshot.generators[0])
         np.random.set_state(snapshot.generators[1])
 
+    def holder(self, array: Any) -> Optional[Variable]:
+        """Find the variable that holds this very value, by its bytes."""
+        for variable in self.variables:
+            resource = variable.resource
+            alike = tuple(resource.shape) == array.shape
+            alike = alike and resource.dtype.as_numpy_dtype == array.dtype
+            if alike and variable.read().tobytes() == array.tobytes():
+                return variable
+        return None
+
     def bad(self, snapshot: Optional[Snapshot] = None) -> Dict[str, int]:
         """Badness by variable that holds a non-finite value, now or in a snapshot.
 
@@ -137,6 +148,12 @@ class State:
             if bits:
                 found[variable.name] = found.get(variable.name, 0) | bits
         return found
+
+
+def _unique(name: str, taken: Dict[str, int]) -> str:
+    """Tell apart variables of one name: TensorFlow calls every nameless one `Variable`."""
+    taken[name] = taken.get(name, -1) + 1
+    return "%s_%d" % (name, taken[name]) if taken[name] else name
 
 
 def _near(one: Any, two: Any) -> bool:

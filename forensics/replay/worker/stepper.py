@@ -24,13 +24,15 @@ class EndOfData(Exception):
 class Outcome:
     """What a step did: its loss, what raised, and which state became bad."""
 
-    __slots__ = ("bad_state", "error", "loss", "loss_bits")
+    __slots__ = ("bad_state", "error", "loss", "loss_bits", "returned")
 
     def __init__(
         self, loss: Optional[float], loss_bits: int, error: Optional[BaseException]
     ) -> None:
         self.loss, self.loss_bits, self.error = loss, loss_bits, error
         self.bad_state: List[str] = []
+        self.returned: Any = None
+        """The loss as the step returned it: a trace knows tensors, not their values."""
 
     @property
     def symptom(self) -> Optional[str]:
@@ -226,7 +228,9 @@ class Stepper:
             return Outcome(None, 0, None)
         bits = arrays.badness(loss)
         wide = arrays.widen(loss).astype(np.float64)
-        return Outcome(float(wide.mean()) if wide.size else None, bits, None)
+        outcome = Outcome(float(wide.mean()) if wide.size else None, bits, None)
+        outcome.returned = part_of_loss(value)
+        return outcome
 
     def judge(
         self, outcome: Outcome, already_bad: Any = (), after: Optional[Snapshot] = None
@@ -317,12 +321,18 @@ def to_tensors(value: Any) -> Any:
     return arrays.mapped(value, convert)
 
 
-def loss_of(value: Any) -> Any:
-    """Find the loss in what a step returned: a tensor, a mapping, the first of a tuple."""
+def part_of_loss(value: Any) -> Any:
+    """Find the loss in what a step returned: itself, of a mapping or the first of a tuple."""
     if isinstance(value, dict):
-        value = value.get("loss", next(iter(value.values()), None))
-    elif isinstance(value, (tuple, list)):
-        value = value[0] if value else None
+        return value.get("loss", next(iter(value.values()), None))
+    if isinstance(value, (tuple, list)):
+        return value[0] if value else None
+    return value
+
+
+def loss_of(value: Any) -> Any:
+    """Array of the loss in what a step returned."""
+    value = part_of_loss(value)
     if value is None:
         return None
     try:

@@ -2,21 +2,28 @@
 
 Every op of the step is executed eagerly and passes through one callback. Tensors are known by
 their `_id`, which is never used twice, unlike Python's `id()`. No tensor is kept alive: health is
-decided while the op runs, operands are described only where a bad value is born.
+decided while the op runs, operands are described only where a bad value is born (a second run
+takes copies of them, see `Localiser.operands`), and of layers and gradients only numbers stay.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, FrozenSet, List, Optional, Set, Tuple
-
-import numpy as np
+from typing import Any, Callable, Dict, FrozenSet, List, Optional, Set, Tuple
 
 from . import arrays, frames
+from .births import describe, describe_overflow
 from .entry import brief
+from .records import CONSTANT, NONE, Habits, Harm, Made
+from .records import Operands as Operands
+from .records import OpRecord as OpRecord
 from .state import METRIC, State
+from .substitutes import Loops
+from .tally import Tally
+from .tensors import flatten, make_finite, operands_of
+from .tensors import value_of as value_of
+from .twins import Twins, recording
 
-NONE: FrozenSet[int] = frozenset()
 _MAX_SOURCES = 32
 _RANDOM = re.compile(r"(Random|Stateful|Multinomial|ParameterizedTruncated|Dropout)")
 _ASSIGN = re.compile(
@@ -24,62 +31,14 @@ _ASSIGN = re.compile(
 )
 
 
-class OpRecord:
-    """Where a bad value is born: an op whose output is bad although its inputs are not."""
+class Flow:
+    """What comes in through the inputs of an op: births of bad values, and usual ones."""
 
-    __slots__ = (
-        "bits", "dtype", "forward_index", "forward_op", "habit_inputs", "index", "inputs", "layer",
-        "name", "op_type", "outputs", "phase", "rows", "shape", "slot", "source", "variable",
-    )  # fmt: skip
+    __slots__ = ("habit", "habit_bits", "parent", "sources")
 
-    def __init__(self, index: int, op_type: str, name: str) -> None:
-        self.index, self.op_type, self.name = index, op_type, name
-        self.layer: Optional[str] = None
-        self.phase = frames.FORWARD
-        self.source: Optional[Dict[str, Any]] = None
-        self.forward_op: Optional[str] = None
-        self.forward_index: Optional[int] = None
-        self.variable: Optional[str] = None
-        self.inputs: List[Dict[str, Any]] = []
-        self.outputs: List[Dict[str, Any]] = []
-        self.slot, self.bits, self.dtype = 0, 0, ""
-        self.shape: Tuple[int, ...] = ()
-        self.rows: List[int] = []
-        self.habit_inputs = False
-
-
-class Operands:
-    """One op of a step with all that went in and came out: to run it again elsewhere.
-
-    Parameters
-    ----------
-    op_type : str
-        As registered in TensorFlow.
-    attrs : dict
-        Attributes by name, as `tf.raw_ops` takes them after conversion.
-    inputs, outputs : list of array or None
-        Copies; None for what is no array (resources, variants).
-    handles : list of int or None
-        Number of each input's tensor: a resource's tells its variable (`Variable.key`).
-    """
-
-    __slots__ = ("attrs", "handles", "inputs", "op_type", "outputs")
-
-    def __init__(
-        self, op_type: str, attrs: Dict[str, Any], inputs: List[Any], outputs: List[Any],
-        handles: List[Optional[int]],
-    ) -> None:  # fmt: skip
-        self.op_type, self.attrs, self.inputs, self.outputs = op_type, attrs, inputs, outputs
-        self.handles = handles
-
-
-class Harm:
-    """A bad value that reached something training keeps."""
-
-    __slots__ = ("chain_end", "sources", "target")
-
-    def __init__(self, target: str, sources: FrozenSet[int], chain_end: int) -> None:
-        self.target, self.sources, self.chain_end = target, sources, chain_end
+    def __init__(self) -> None:
+        self.sources, self.habit = NONE, NONE
+        self.habit_bits, self.parent = 0, -1
 
 
 class Trace:
@@ -91,11 +50,12 @@ class Trace:
         Tells which resource handle belongs to which variable.
     batch_size : int or None
         Rows of the batch, to name the rows of a bad output.
-    habits : dict, optional
-        Badness per op key at an earlier healthy step: values equally bad there are no news (mask
+    habits : Habits, optional
+        What is bad at an earlier healthy step: values equally bad there are no news (mask
         constants, -inf scores).
-    patch : dict, optional
-        Op index -> make its bad output elements finite while the step runs (the counterfactual).
+    patch : set of int, optional
+        Indices of ops whose bad output elements are made finite while the step runs (the
+        counterfactual).
     capture : int
         Index of the op whose operands are kept in `captured`.
     """
@@ -104,34 +64,37 @@ class Trace:
         self,
         state: State,
         batch_size: Optional[int] = None,
-        habits: Optional[Dict[Any, int]] = None,
+        habits: Optional[Habits] = None,
         patch: FrozenSet[int] = NONE,
         capture: int = -1,
     ) -> None:
         self.state, self.batch_size, self.patch = state, batch_size, patch
         self.capture, self.captured = capture, None  # type: int, Optional[Operands]
-        self.known_habits = habits or {}
-        self.habits: Dict[Any, int] = {}
+        self.known = habits or Habits()
+        self.habits = Habits()
         self.records: Dict[int, OpRecord] = {}
+        self.usual: Dict[int, OpRecord] = {}
+        """Makers of values that are bad at a healthy step too, and of literal infinities."""
         self.harms: List[Harm] = []
+        self.usual_harms: List[Harm] = []
         self.random_ops: Dict[str, int] = {}
         self.troubles: List[str] = []
+        self.degradations: List[str] = []
+        self.loops = Loops()
         self.count = 0
         self.patched = 0
-        self.activations: Dict[str, Any] = {}
-        self.gradients: Dict[str, Any] = {}
+        self.activations: Dict[str, Tally] = {}
+        self.gradients: Dict[str, Tally] = {}
         self._seen: Dict[Any, int] = {}
         self._sources: Dict[int, FrozenSet[int]] = {}
-        self._bits: Dict[int, int] = {}
-        self._habitual: Dict[int, int] = {}
+        self._habitual: Dict[int, Tuple[FrozenSet[int], int]] = {}
         self._maker: Dict[int, int] = {}
         self._names: Dict[int, str] = {}
         self._parents: Dict[int, int] = {}
-        self._output_of: Dict[int, int] = {}
-        self._user_of: Dict[Tuple[str, int], int] = {}
-        self._forward: Dict[int, Tuple[Optional[str], Optional[Dict[str, Any]], str]] = {}
-        self._bad_variables: Set[int] = set()
-        self._unseen: Set[int] = set()
+        self._slopes: Set[int] = set()
+        self._inside = NONE
+        self._pending: Optional[Tuple[str, Any]] = None
+        self.twins = Twins()
         self._busy = False
 
     # -- the callback
@@ -151,8 +114,8 @@ class Trace:
         name = op_type.decode() if isinstance(op_type, bytes) else str(op_type)
         try:
             if self.count == self.capture:
-                self.captured = _operands(name, inputs, attrs, outputs)
-            self._op(name, inputs, outputs)
+                self.captured = operands_of(name, inputs, attrs, outputs)
+            self._op(name, inputs or (), outputs or ())
         except Exception as error:
             # an error of the instrument must not look like one of the step
             trouble = "the trace could not look at %s: %s" % (name, brief(error))
@@ -163,43 +126,32 @@ class Trace:
 
     def _op(self, op_type: str, inputs: Any, outputs: Any) -> None:
         index, self.count = self.count, self.count + 1
-        path = frames.layer_path()
-        phase = frames.phase_here(4)
-        key = self._key(op_type, path, phase)
+        path, place = frames.layer_path(), frames.here(4)
+        self._phase_by_flow(place, inputs, outputs)
         if _RANDOM.search(op_type) and "Stateless" not in op_type:
             self.random_ops[op_type] = self.random_ops.get(op_type, 0) + 1
-        sources, parent, habit = self._of_inputs(inputs)
-        if phase in (frames.FORWARD, frames.LOSS):
-            line = frames.user_line(4)
-            self._forward[index] = (path or None, line, phase)
-            for tensor in inputs or ():
-                self._user_of[(op_type, getattr(tensor, "_id", -1))] = index
+        flow = self._of_inputs(inputs)
+        self.twins.see(index, op_type, path, place, self.loops.described(), inputs)
+        key = self._key(op_type, path, place.phase)
         if _ASSIGN.match(op_type):
-            self._assign(index, op_type, path, phase, inputs, sources, parent)
+            self._assign(index, op_type, path, place, inputs, flow)
             return
-        for slot, tensor in enumerate(outputs or ()):
+        for slot, tensor in enumerate(outputs):
             ident = getattr(tensor, "_id", None)
             if ident is None:
                 continue
-            self._output_of[ident] = index
+            self.twins.output_of[ident] = index
             array = value_of(tensor)
-            if array is None:
+            if array is None or not arrays.is_float(array):
                 continue
-            if path and phase == frames.FORWARD and arrays.is_float(array):
-                self.activations[path] = array
+            if path and place.phase == frames.FORWARD:
+                self._activation(path, array)
             bits = arrays.badness(array)
-            if not bits:
-                continue
-            self.habits[(key, slot)] = bits
-            if index in self.patch and not sources:
-                _make_finite(array)
-                self.patched += 1
-                continue
-            if bits & ~self.known_habits.get((key, slot), 0) == 0 and not sources:
-                self._habitual[ident] = bits
-                continue
-            self._bad_output(index, op_type, path, phase, inputs, outputs, slot, array, bits,
-                             sources, parent, habit, ident)  # fmt: skip
+            if bits:
+                self.habits.bits[(key, slot)] = bits
+                flow = self._explained(flow, path, place, inputs)
+                made = Made(index, op_type, path, place, inputs, outputs, slot, array, bits)
+                self._bad_output(made, ident, key, flow)
 
     def _key(self, op_type: str, path: str, phase: str) -> Tuple[str, str, str, int]:
         """Names an op in a way that holds for another step of the same program."""
@@ -208,174 +160,213 @@ class Trace:
         self._seen[stem] = count + 1
         return (*stem, count)
 
-    def _of_inputs(self, inputs: Any) -> Tuple[FrozenSet[int], int, bool]:
-        """Births of the bad inputs, the op that handed over the first, whether a habit came in."""
-        sources, parent, habit = NONE, -1, False
-        for tensor in inputs or ():
+    def _phase_by_flow(self, place: frames.Place, inputs: Any, outputs: Any) -> None:
+        """Note what depends on gradients: outside of every tape it is an update by hand."""
+        slopes = self._slopes
+        if place.phase != frames.BACKWARD:
+            if not any(getattr(t, "_id", None) in slopes for t in inputs):
+                return
+            if place.phase == frames.FORWARD and not recording():
+                place.phase = frames.OPTIMIZER
+        slopes.update(t._id for t in outputs if hasattr(t, "_id"))
+
+    def _of_inputs(self, inputs: Any) -> Flow:
+        flow = Flow()
+        for tensor in inputs:
             ident = getattr(tensor, "_id", None)
             if ident is None:
                 continue
-            own = self._sources.get(ident) or self._read_unseen(tensor, ident)
+            own = self._sources.get(ident)
             if own:
-                if parent < 0:
-                    parent = self._maker.get(ident, -1)
-                if len(sources) < _MAX_SOURCES:
-                    sources = sources | own
-            habit = habit or ident in self._habitual
-        return sources, parent, habit
+                if flow.parent < 0:
+                    flow.parent = self._maker.get(ident, -1)
+                if len(flow.sources) < _MAX_SOURCES:
+                    flow.sources = flow.sources | own
+            usual = self._habitual.get(ident)
+            if usual:
+                flow.habit, flow.habit_bits = flow.habit | usual[0], flow.habit_bits | usual[1]
+        return flow
 
-    def _read_unseen(self, tensor: Any, ident: int) -> FrozenSet[int]:
-        """Births of a variable that an op was given directly.
-
-        `tf.sqrt(variable)` reads it inside the runtime, without an op that a callback sees: the
-        value that comes in is known by its equality with a variable that went bad.
-        """
-        if not self._bad_variables or ident in self._output_of or ident in self._unseen:
-            return NONE
-        self._unseen.add(ident)
-        array = value_of(tensor)
-        if array is None or not arrays.badness(array):
-            return NONE
-        for handle in self._bad_variables:
-            variable = self.state.by_handle.get(handle)
-            if variable is None or tuple(variable.resource.shape) != array.shape:
+    def _explained(self, flow: Flow, path: str, place: frames.Place, inputs: Any) -> Flow:
+        """Where nothing bad is known to come in, look for values from outside the step."""
+        if flow.sources or flow.habit:
+            return flow
+        for tensor in inputs:
+            ident = getattr(tensor, "_id", None)
+            array = value_of(tensor) if ident is not None else None
+            bits = arrays.badness(array) if array is not None else 0
+            if ident is None or not bits:
                 continue
-            if variable.read().tobytes() == array.tobytes():
-                self._sources[ident] = self._sources[handle]
-                self._maker[ident] = self._maker.get(handle, -1)
-                return self._sources[ident]
-        return NONE
+            variable = self.state.holder(array)
+            if variable is not None:
+                self._read(variable, path, place, tensor, bits, flow)
+                continue
+            index, self.count = self.count, self.count + 1
+            key = self._key(CONSTANT, path, place.phase)
+            self.habits.bits[(key, 0)] = bits
+            made = Made(index, CONSTANT, path, place, (), (tensor,), 0, array, bits)
+            if bits & arrays.NAN and bits & ~self.known.bits.get((key, 0), 0):
+                self._birth(made, ident, flow)
+            else:
+                # an infinity that is written down is meant: a mask, an initial maximum
+                self._usual_maker(made, ident)
+        return self._of_inputs(inputs)
 
-    def _bad_output(self, index: int, op_type: str, path: str, phase: str, inputs: Any,
-                    outputs: Any, slot: int, array: Any, bits: int, sources: FrozenSet[int],
-                    parent: int,
-                    habit: bool, ident: int) -> None:  # fmt: skip
-        if index not in self._names:
-            self._names[index] = (
-                "%s_%d" % (op_type, index) if not path else "%s/%s_%d" % (path, op_type, index)
-            )
-        if not sources:
-            record = self.records.get(index)
-            if record is None:
-                record = self._describe(
-                    index, op_type, path, phase, inputs, outputs, slot, array, bits
-                )
-                record.habit_inputs = habit
-                self.records[index] = record
-            sources = frozenset((index,))
+    def _read(self, variable: Any, path: str, place: frames.Place, tensor: Any, bits: int,
+              flow: Flow) -> None:  # fmt: skip
+        """Follow a variable that was read without an op (as an operand, in eager mode)."""
+        index, self.count = self.count, self.count + 1
+        key = self._key("ReadVariableOp", path, place.phase)
+        self.habits.bits[(key, 0)] = bits
+        handle, ident = variable.resource.handle, tensor._id
+        made = Made(index, "ReadVariableOp", path, place, (handle,), (tensor,), 0,
+                    value_of(tensor), bits)  # fmt: skip
+        own = self._sources.get(variable.key)
+        if own:
+            self._name(made)
+            self._parents.setdefault(index, self._maker.get(variable.key, -1))
+            self._sources[ident], self._maker[ident] = own, index
+        elif bits & ~self.known.bits.get((key, 0), 0):
+            self._birth(made, ident, flow)
         else:
-            self._parents.setdefault(index, parent)
-        self._sources[ident] = sources
-        self._bits[ident] = bits
-        self._maker[ident] = index
+            self._usual_maker(made, ident)
 
-    def _describe(self, index: int, op_type: str, path: str, phase: str, inputs: Any, outputs: Any,
-                  slot: int, array: Any, bits: int) -> OpRecord:  # fmt: skip
-        record = OpRecord(index, op_type, self._names.get(index, op_type))
-        record.layer, record.phase = path or None, phase
-        record.source = frames.user_line(5)
-        record.slot, record.bits = slot, bits
-        record.dtype, record.shape = array.dtype.name, tuple(array.shape)
-        if self.batch_size:
-            record.rows = arrays.bad_rows(array, self.batch_size)
-        record.inputs = [
-            arrays.statistics("input %d" % i, value)
-            for i, value in enumerate(value_of(t) for t in inputs)
-            if value is not None
-        ]
-        record.outputs = [
-            arrays.statistics("output %d" % i, value)
-            for i, value in enumerate(value_of(t) for t in outputs)
-            if value is not None
-        ]
-        if phase == frames.BACKWARD:
-            self._twin(record)
-        elif phase == frames.OPTIMIZER:
-            record.variable = frames.updated_variable(5)
-            record.layer = frames.layer_of_variable(record.variable) if record.variable else None
-            record.source = None
-        elif phase == frames.LOSS:
-            record.layer = None
-        return record
+    def entering(self) -> Callable[[], None]:
+        """Note that a Python function is called by an op: what is born in it, the op hands on."""
+        begin = self.count
 
-    def _twin(self, record: OpRecord) -> None:
-        """Map a backward op to the forward op it differentiates: layer and line are the twin's."""
-        found = frames.forward_operands(6)
-        if found is None:
+        def leaving() -> None:
+            self._inside = frozenset(i for i in self.records if i >= begin)
+
+        return leaving
+
+    def _bad_output(self, made: Made, ident: int, key: Any, flow: Flow) -> None:
+        if made.op_type == "EagerPyFunc" and not flow.sources:
+            flow.sources, flow.parent = self._inside, max(self._inside, default=-1)
+        if flow.sources:
+            self._name(made)
+            self._parents.setdefault(made.index, flow.parent)
+            self._sources[ident], self._maker[ident] = flow.sources, made.index
             return
-        record.forward_op, inputs, outputs = found
-        # the tape lets go of what a gradient does not need: either side may be gone
-        made = [self._output_of.get(getattr(t, "_id", -1)) for t in outputs]
-        used = [self._user_of.get((record.forward_op, getattr(t, "_id", -1))) for t in inputs]
-        for index in made + used:
-            if index is not None and index in self._forward:
-                record.forward_index = index
-                path, line, phase = self._forward[index]
-                record.layer = None if phase == frames.LOSS else path
-                record.source = line or record.source
-                return
+        if made.index in self.patch:
+            make_finite(made.array)
+            self.patched += 1
+        elif flow.habit and not (made.bits & arrays.NAN) > (flow.habit_bits & arrays.NAN):
+            self._habitual[ident] = (flow.habit, made.bits)
+        elif made.bits & ~self.known.bits.get((key, made.slot), 0) == 0:
+            if flow.habit:
+                self._habitual[ident] = (flow.habit, made.bits)
+            else:
+                self._usual_maker(made, ident)
+        else:
+            self._birth(made, ident, flow)
 
-    def _assign(self, index: int, op_type: str, path: str, phase: str, inputs: Any,
-                sources: FrozenSet[int], parent: int) -> None:  # fmt: skip
+    def _birth(self, made: Made, ident: int, flow: Flow) -> None:
+        self._name(made)
+        if made.index not in self.records:
+            record = describe(self, made, 6)
+            record.habit_inputs = bool(flow.habit)
+            self.records[made.index] = record
+        self._sources[ident], self._maker[ident] = frozenset((made.index,)), made.index
+
+    def _usual_maker(self, made: Made, ident: int) -> None:
+        self._name(made)
+        if made.index not in self.usual:
+            self.usual[made.index] = describe(self, made, 6)
+        self._habitual[ident] = (frozenset((made.index,)), made.bits)
+
+    def _name(self, made: Made) -> None:
+        self._names.setdefault(made.index, made.name)
+
+    def _activation(self, path: str, array: Any) -> None:
+        """Count the last output of a layer: the one before an op of another layer runs."""
+        if self._pending is not None and self._pending[0] != path:
+            self.close()
+        self._pending = (path, array)
+
+    def close(self) -> None:
+        """Count the output that is still held."""
+        if self._pending is not None and self._pending[1].dtype.kind != "c":
+            self.activations[self._pending[0]] = Tally(self._pending[1])
+        self._pending = None
+
+    def _assign(self, index: int, op_type: str, path: str, place: frames.Place, inputs: Any,
+                flow: Flow) -> None:  # fmt: skip
         """Follow a value into a variable: harm when it is bad, unless the variable is a metric."""
         handle = getattr(inputs[0], "_id", None) if inputs else None
-        variable = self.state.by_handle.get(handle) if handle is not None else None
         if handle is None:
             return
-        if not sources and variable is not None and op_type != "AssignVariableOp":
+        variable = self.state.by_handle.get(handle)
+        plain = op_type == "AssignVariableOp"
+        if plain and not flow.sources and not flow.habit:
+            flow = self._explained(flow, path, place, inputs[1:])
+        sources = flow.sources
+        if not sources and variable is not None and not plain:
             bits = arrays.badness(variable.read()) if variable.resource.dtype.is_floating else 0
-            if bits and handle not in self._sources:
-                sources = self._overflow(index, op_type, path, phase, inputs, variable, bits)
-        if not sources:
-            if op_type == "AssignVariableOp":
-                self._sources.pop(handle, None)
-                self._bad_variables.discard(handle)
+            if bits and handle not in self._sources and not flow.habit:
+                self.records[index] = describe_overflow(
+                    self, index, op_type, path, place, inputs, variable, bits
+                )
+                sources = frozenset((index,))
+        if plain and not sources:
+            self._sources.pop(handle, None)
+        if not sources and not flow.habit:
             return
-        self._sources[handle] = sources
-        self._bad_variables.add(handle)
-        self._maker[handle] = index
-        self._names[index] = "%s(%s)" % (op_type, variable.name if variable else "variable")
-        self._parents.setdefault(index, parent)
+        name = variable.name if variable else "a variable"
+        self._names[index] = "%s(%s)" % (op_type, name)
+        if sources:
+            self._sources[handle], self._maker[handle] = sources, index
+            self._parents.setdefault(index, flow.parent)
         if variable is None or variable.role != METRIC:
-            self.harms.append(Harm(variable.name if variable else "a variable", sources, index))
-
-    def _overflow(self, index: int, op_type: str, path: str, phase: str, inputs: Any,
-                  variable: Any, bits: int) -> FrozenSet[int]:  # fmt: skip
-        """Record an in-place update of finite operands that left its variable bad."""
-        value = variable.read()
-        record = OpRecord(index, op_type, op_type)
-        record.layer, record.phase, record.bits = path or None, phase, bits
-        record.dtype, record.shape = value.dtype.name, tuple(value.shape)
-        record.inputs = [
-            arrays.statistics("input", v) for v in map(value_of, inputs[1:]) if v is not None
-        ]
-        record.outputs = [arrays.statistics(variable.name, value)]
-        record.variable = variable.name
-        if phase == frames.OPTIMIZER:
-            record.layer = frames.layer_of_variable(variable.name)
-        else:
-            record.phase, record.source = "state", frames.user_line(5)
-        self.records[index] = record
-        return frozenset((index,))
+            self._harm(name, sources, flow.habit, index)
 
     # -- what the rest of the step reports
     def loss_target(self, tensors: Any, what: str) -> None:
         """Note a value that is differentiated or returned as the loss: harm when it is bad."""
-        for tensor in _flatten(tensors):
+        for tensor in flatten(tensors):
             ident = getattr(tensor, "_id", None)
-            sources = self._sources.get(ident, NONE) if ident is not None else NONE
-            if sources:
-                self.harms.append(Harm(what, sources, self._maker.get(ident, -1)))  # type: ignore[arg-type]
+            if ident is None:
+                continue
+            sources = self._sources.get(ident, NONE)
+            habit = self._habitual.get(ident, (NONE, 0))[0]
+            if sources or habit:
+                self._harm(what, sources, habit, self._maker.get(ident, -1))
+
+    def _harm(self, target: str, sources: FrozenSet[int], habit: FrozenSet[int], end: int) -> None:
+        self.habits.targets.add(target)
+        if sources:
+            self.harms.append(Harm(target, sources, end))
+        elif target not in self.known.targets:
+            self.usual_harms.append(Harm(target, habit, end))
+
+    def gradient(self, variable: Any, gradient: Any) -> None:
+        """Count the gradient of a variable; the last one counts: loss scaling is undone then."""
+        value = value_of(getattr(gradient, "values", gradient))
+        handle = getattr(getattr(variable, "_value", variable), "handle", None)
+        known = self.state.by_handle.get(getattr(handle, "_id", -1))
+        if value is not None and arrays.is_float(value) and value.dtype.kind != "c":
+            name = known.name if known else getattr(variable, "path", None) or str(variable.name)
+            self.gradients[name] = Tally(value)
 
     def reached(self) -> FrozenSet[int]:
         """Birth places of every bad value that reached something training keeps."""
         return frozenset(source for harm in self.harms for source in harm.sources)
 
-    def seed(self, tensors: Any, source: int) -> None:
+    def usual_reached(self) -> FrozenSet[int]:
+        """Makers of usual values that reached what they do not reach at a healthy step."""
+        return frozenset(source for harm in self.usual_harms for source in harm.sources)
+
+    def seed(self, tensors: Any, source: int, usual: bool = False) -> None:
         """Mark tensors as bad from the start (inputs, state), so that they are followed as well."""
-        for tensor in _flatten(tensors):
+        for tensor in flatten(tensors):
             ident = getattr(tensor, "_id", None)
-            if ident is not None:
+            array = value_of(tensor) if ident is not None else None
+            if ident is None or array is None:
+                continue
+            bits = arrays.badness(array)
+            if usual and bits:
+                self._habitual[ident] = (frozenset((source,)), bits)
+            elif not usual:
                 self._sources[ident] = frozenset((source,))
 
     def chain(self, harm: Harm, limit: int = 40) -> List[str]:
@@ -389,37 +380,3 @@ class Trace:
         if len(names) > limit:
             names = [*names[: limit // 2], "...", *names[-limit // 2 :]]
         return names
-
-
-def value_of(tensor: Any) -> Any:
-    """Array of an eager tensor on the host, sharing its memory; None for resources and variants."""
-    try:
-        array = tensor._numpy()
-    except Exception:
-        return None
-    return np.asarray(array) if not isinstance(array, np.ndarray) else array
-
-
-def _operands(op_type: str, inputs: Any, attrs: Any, outputs: Any) -> Operands:
-    def copied(tensors: Any) -> List[Any]:
-        return [None if a is None else a.copy() for a in map(value_of, tensors or ())]
-
-    flat = tuple(attrs or ())
-    named = {str(k): v for k, v in zip(flat[::2], flat[1::2])}
-    handles = [getattr(t, "_id", None) for t in inputs or ()]
-    return Operands(op_type, named, copied(inputs), copied(outputs), handles)
-
-
-def _make_finite(array: Any) -> None:
-    """Replace bad elements in place: the tensor's own buffer, so that the tape sees it too."""
-    mask = arrays.bad_mask(array)
-    finite = arrays.widen(array)[~mask]
-    array[mask] = np.median(finite) if finite.size else 0
-
-
-def _flatten(value: Any) -> List[Any]:
-    if isinstance(value, dict):
-        return [leaf for part in value.values() for leaf in _flatten(part)]
-    if isinstance(value, (list, tuple)):
-        return [leaf for part in value for leaf in _flatten(part)]
-    return [value]

@@ -74,7 +74,7 @@ def line_of(stack: Any) -> Optional[Dict[str, Any]]:
 def phase_of(stack: Any) -> Optional[str]:
     """Phase that a recorded stack stands for; None when it says nothing."""
     best, rank = None, 0
-    for file, _, function, *_ in stack or ():
+    for file, _, function, *_rest in stack or ():
         found = frames.phase_of(Code(file, function))
         if frames.RANK[found] > rank:
             best, rank = found, frames.RANK[found]

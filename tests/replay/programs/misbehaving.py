@@ -84,3 +84,13 @@ def leaves_processes_and_threads() -> None:
         os._exit(0)
     os.wait()
     raise ValueError("left all behind")
+
+
+def moves_on() -> None:
+    """Leave a process behind that forks and ends, again and again, so that none stays."""
+    if os.fork() == 0:
+        while os.fork() == 0:
+            pass
+        os._exit(0)
+    time.sleep(0.2)
+    raise ValueError("left a runner behind")

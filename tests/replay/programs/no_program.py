@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from typing import Any
 
@@ -61,3 +62,20 @@ def threaded_case() -> ReplayCase:
         return loss
 
     return ReplayCase(step=step, batch=numbers, restore={"weight": weight})
+
+
+def without_op_callbacks_case() -> ReplayCase:
+    """A version of TensorFlow without a private part of it, as far as the worker can see."""
+    probes = importlib.import_module("_forensics_replay_worker.probes")
+
+    def gone() -> Any:
+        raise ImportError("cannot import name 'op_callbacks'")
+
+    probes.PROBES[probes.OP_CALLBACKS].find = gone
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="out")], name="net")
+
+    def logs(y_true: Any, y_pred: Any) -> Any:
+        return tf.reduce_mean(tf.math.log(y_true) - y_pred)
+
+    model.compile(keras.optimizers.SGD(1e-3), loss=logs, jit_compile=False)
+    return ReplayCase(model=model, batch=lambda step: (numbers(step), numbers(step)[:, :1]))

@@ -16,6 +16,11 @@ keras: Any = tf.keras
 FAILING_STEP, ROW, TRAINED = 6, 3, 4
 
 
+class Energy(keras.layers.Layer):
+    def call(self, x: Any) -> Any:
+        return tf.square(x)
+
+
 class Logarithm(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         return tf.math.log(x)
@@ -121,6 +126,28 @@ def half_case() -> dict[str, Any]:
         return x, y
 
     return {"model": model, "batch": labelled}
+
+
+def overflow_case() -> dict[str, Any]:
+    """Square in float16 what one row makes larger than the root of 65504."""
+    tf.random.set_seed(3)
+    model = keras.Sequential(
+        [
+            keras.layers.InputLayer((4,)),
+            Energy(name="energy", dtype="mixed_float16"),
+            keras.layers.Dense(1, name="last"),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(1e-3), loss="mse")
+
+    def loud(step: int) -> tuple[Any, Any]:
+        x = np.random.default_rng(step).random((8, 4)).astype(np.float32)
+        y = x.sum(axis=1, keepdims=True)
+        if step == FAILING_STEP:
+            x[ROW] *= 400.0
+        return x, y
+
+    return {"model": model, "batch": loud}
 
 
 def _save(model: Any, folder: Path, form: str) -> None:

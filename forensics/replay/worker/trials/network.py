@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from .. import arrays
+from .. import arrays, keras_api
 from ..entry import Case
 from ..layers import activation_name, flat
 from ..localise import batch_rows
@@ -40,11 +40,9 @@ class Activations(Change):
     @contextlib.contextmanager
     def active(self) -> Iterator[List[bool]]:
         """Exchange the functions that the layers call."""
-        import keras
-
-        function = keras.activations.get(self.activation)
         with contextlib.ExitStack() as stack:
             for layer in self.layers:
+                function = keras_api.package_of(layer).activations.get(self.activation)
                 stack.enter_context(replaced(layer, activation=function))
             yield [True]
 
@@ -76,9 +74,7 @@ class ReluAndHe(Activations):
         with contextlib.ExitStack() as stack:
             used = stack.enter_context(super().active())
             if self.model is not None:
-                import keras
-
-                optimizer = keras.optimizers.Adam(1e-3)
+                optimizer = keras_api.package_of(self.model).optimizers.Adam(1e-3)
                 optimizer.build(self.model.trainable_variables)
                 stack.enter_context(replaced(self.model, optimizer=optimizer))
             yield used

@@ -11,43 +11,58 @@ from ..stepper import Stepper
 from . import data, network, rows
 from .change import Change, Unfit
 from .course import Runner
+from .logits import FromLogits
 from .operations import SafeForm, overflows
 from .optimizer import HoldRate, JitOff, LargerEpsilon, ResetSlots
 from .precision import Float32
 from .step_size import EARLY, ClipNorm, ClipValue, Controls, LowerRate, WarmUp
 
+NEGATIVE = 1e-3
+"""An operand of a logarithm below minus this is no rounding of 0."""
 ROSE = 1.5
 """A rate this many times as high as where the loss was lowest has risen."""
 
 _ORDER = {
     "input": ("bad_rows", "culprits"),
     "labels": ("safe", "culprits", "bad_rows"),
-    "half": ("float32", "match", "safe", "stronger", "outliers", "normalise", "culprits"),
+    "half": ("float32", "match", "logits", "safe", "stronger", "outliers", "normalise", "culprits"),
     "optimizer": ("outliers", "slots", "epsilon", "initialise", "bounded", "normalise", "culprits"),
     "growth": (
-        "outliers", "schedule", "initialise", "bounded", "safe", "stronger", "normalise", "match",
-        "culprits",
+        "outliers", "schedule", "targets", "initialise", "bounded", "safe", "stronger",
+        "normalise", "match", "culprits",
     ),
     "domain": (
-        "match", "safe", "stronger", "outliers", "normalise", "initialise", "culprits",
+        "logits", "match", "safe", "stronger", "outliers", "normalise", "initialise", "culprits",
     ),
     "state": ("slots", "bad_rows", "outliers", "culprits"),
 }  # fmt: skip
 _FITTING = {
     "input": ("bad_rows",), "labels": ("safe",), "half": ("float32", "match"),
-    "optimizer": ("outliers",), "growth": ("outliers", "schedule", "initialise", "bounded"),
-    "domain": ("match", "safe"), "state": ("slots",),
+    "optimizer": ("outliers",), "state": ("slots",),
+    "growth": ("outliers", "schedule", "targets", "initialise", "bounded"),
+    "domain": ("logits", "match", "safe"),
 }  # fmt: skip
 """What is tried in any case, because it belongs to the cause."""
 _ALL = (
     "bad_rows", "float32", "match", "safe", "stronger", "outliers", "schedule", "normalise",
     "initialise", "bounded", "targets", "slots", "epsilon", "jit", "culprits",
 )  # fmt: skip
-_SILENT = ("stronger", "schedule", "bounded", "epsilon", "jit", "targets", "slots", "match")
+_SILENT = (
+    "logits",
+    "stronger",
+    "schedule",
+    "bounded",
+    "epsilon",
+    "jit",
+    "targets",
+    "slots",
+    "match",
+)
 """Remedies of which nothing is said where they do not apply."""
 _NAMES = {
     "bad_rows": ("drop_bad_rows", "rows with NaN or Inf left out"),
     "float32": ("float32", "float32 in place of half precision"),
+    "logits": ("from_logits", "log of probabilities computed from the logits"),
     "match": ("match_loss", "output activation that belongs to the loss"),
     "safe": ("safe_form", "safe form of the first bad op"),
     "stronger": ("safe_form", "stronger safe form of the first bad op"),
@@ -136,12 +151,14 @@ class Plan:
     def rest(self) -> List[Wish]:
         """All other remedies, in the order in which they are likely to help."""
         first = _ORDER.get(self.kind or "", ())
-        wishes = []
+        wishes: List[Wish] = []
         for key in (*first, *(k for k in _ALL if k not in first)):
             remedy, what = _NAMES[key]
             try:
+                if self._masks(key) and any(w.change and w.remedy == "match_loss" for w in wishes):
+                    raise Unfit("its operand is negative: a bound would hide that")
                 change = self._make()[key]()
-                fitting = key in _FITTING.get(self.kind or "", ())
+                fitting = key in _FITTING.get(self.kind or "", ()) and not self._masks(key)
                 wishes.append(
                     Wish(
                         change.remedy,
@@ -158,12 +175,20 @@ class Plan:
                 wishes.append(Wish(remedy, "%s (%s)" % (what, brief(error)), None))
         return wishes
 
+    def _masks(self, key: str) -> bool:
+        """Whether a remedy would only hide that an operand has the wrong sign: log of -2."""
+        origin = self.origin or {}
+        logarithm = "Log" in (origin.get("op_type"), origin.get("forward_op_type"))
+        lowest = min((s.get("min", 0.0) for s in origin.get("inputs") or ()), default=0.0)
+        return key in ("safe", "stronger") and logarithm and lowest < -NEGATIVE
+
     def _make(self) -> Dict[str, Callable[[], Change]]:
         return {
             "bad_rows": lambda: rows.non_finite_rows(self._suspects()[-1], self._usual()),
             "float32": lambda: Float32(
                 self.case, self.state, (self.origin or {}).get("dtype"), self.failure.batch
             ),
+            "logits": lambda: FromLogits(self.origin),
             "match": lambda: network.fitting_output(self.case, self.failure.batch, self.origin),
             "safe": lambda: self._safe(0),
             "stronger": lambda: self._safe(1),

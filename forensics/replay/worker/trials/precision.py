@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Callable, Iterator, List, Optional
 
-from .. import arrays, frames
+from .. import arrays, frames, keras_api
 from ..entry import Case
 from ..layers import flat
 from ..state import SLOT, State
@@ -51,16 +51,12 @@ class Float32(Change):
     @contextlib.contextmanager
     def active(self) -> Iterator[List[bool]]:
         """Set the policies and widen what is cast."""
-        import keras
-
-        before = keras.config.floatx()
         with contextlib.ExitStack() as stack:
             for layer in self.layers:
                 stack.enter_context(_computing_in_float32(layer))
             for loss in _losses():
                 stack.enter_context(_computing_in_float32(loss))
-            stack.callback(keras.config.set_floatx, before)
-            keras.config.set_floatx("float32")
+            stack.enter_context(keras_api.float32_by_default())
             used = stack.enter_context(self.rewriting.active())
             if self.layers:
                 used.append(True)
@@ -80,24 +76,15 @@ def _is_half(layer: Any) -> bool:
 
 @contextlib.contextmanager
 def _computing_in_float32(thing: Any) -> Iterator[None]:
-    import keras
-
-    policy = keras.dtype_policies.DTypePolicy("float32")
-    for name in ("_dtype_policy", "dtype_policy"):
-        if hasattr(thing, name):
-            with replaced(thing, **{name: policy}):
-                yield
-            return
-    yield
+    with replaced(thing, **keras_api.float32_attributes(thing)):
+        yield
 
 
 def _losses() -> List[Any]:
     """Find the losses of Keras that are alive and compute in half precision."""
     import gc
 
-    import keras
-
-    base = keras.losses.Loss
+    base = keras_api.loss_types()
     return [
         o
         for o in gc.get_objects()

@@ -125,7 +125,7 @@ class Rewriting:
             names: List[str] = []
 
             def operands() -> Operands:
-                names.extend(_inputs_of(op_type))
+                names.extend(operands_of(op_type))
                 attributes = args[len(names) :]
                 return {**dict(zip(names, args)), **dict(zip(attributes[::2], attributes[1::2]))}
 
@@ -143,14 +143,24 @@ class Rewriting:
 
 def _with(changed: Operands, names: List[str], args: Tuple[Any, ...]) -> Tuple[Any, ...]:
     """Arguments of an eager op, inputs by place and attributes as pairs, with some exchanged."""
-    inputs = [changed.get(name, value) for name, value in zip(names, args)]
+    inputs = [_plain(changed.get(name, value)) for name, value in zip(names, args)]
     rest = list(args[len(names) :])
     for place in range(0, len(rest) - 1, 2):
         rest[place + 1] = changed.get(rest[place], rest[place + 1])
     return (*inputs, *rest)
 
 
-def _inputs_of(op_type: str) -> List[str]:
+def _plain(value: Any) -> Any:
+    """Turn a variable of Keras into a tensor: the fast path would hand it to a slower one."""
+    import tensorflow as tf
+
+    if isinstance(value, tf.Tensor) or not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        return value
+    return tf.convert_to_tensor(value)
+
+
+def operands_of(op_type: str) -> List[str]:
+    """Names of an op's inputs, in order."""
     from tensorflow.python.framework import op_def_registry
 
     return [argument.name for argument in op_def_registry.get(op_type).input_arg]

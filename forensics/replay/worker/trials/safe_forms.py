@@ -34,7 +34,7 @@ def _tensor(value: Any, like: Any = None) -> Any:
     import tensorflow as tf
 
     dtype = getattr(like, "dtype", None)
-    return value if tf.is_tensor(value) else tf.convert_to_tensor(value, dtype)
+    return value if isinstance(value, tf.Tensor) else tf.convert_to_tensor(value, dtype)
 
 
 def _small(tensor: Any, value: float) -> Any:
@@ -240,7 +240,9 @@ _FORMS: Dict[str, Tuple[str, str, List[Tuple[str, Form]]]] = {
         ("Log",), ("safe_log", "safe form", [("operand of %s at least 1e-7", _at_least("x", LOG))])
     ),
     "Log1p": ("safe_log", "safe form", [("operand of %s above -1 + 1e-6", _above("x", -1.0))]),
-    "Xlogy": ("safe_log", "safe form", [("second operand of %s at least 1e-7", _at_least("y", LOG))]),
+    "Xlogy": (
+        "safe_log", "safe form", [("second operand of %s at least 1e-7", _at_least("y", LOG))],
+    ),
     **dict.fromkeys(
         ("RealDiv", "Div", "DivNoNan", "Xdivy"), ("safe_division", "safe form", _DIVISIONS)
     ),
@@ -261,7 +263,7 @@ _FORMS: Dict[str, Tuple[str, str, List[Tuple[str, Form]]]] = {
     **dict.fromkeys(
         ("Exp", "Expm1"),
         ("safe_exp", "safe form",
-         [("operand of %s at most 80", _exponent("x", None)),
+         [("operand of %s kept below its overflow", _exponent("x", None)),
           ("operand of %s at most 20", _exponent("x", MODERATE))]),
     ),
     **dict.fromkeys(

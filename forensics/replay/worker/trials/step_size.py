@@ -67,9 +67,7 @@ class Controls:
 
                 stack.enter_context(wrapped([GradientTape], "gradient", self._taped))
             else:
-                stack.enter_context(
-                    old_optimizers.controlled(self.old, self._scaled, self.clipped)
-                )
+                stack.enter_context(old_optimizers.controlled(self.old, self._scaled, self.clipped))
                 for name, wrap in ((CLIPPING, self._clipping), (UPDATE, self._update)):
                     owners = owners_of(self.optimizers, name)
                     stack.enter_context(wrapped(owners, name, wrap))
@@ -101,8 +99,6 @@ class Controls:
         inside = [False]
 
         def update(optimizer: Any, grads: Any, variables: Any, learning_rate: Any) -> Any:
-            import tensorflow as tf
-
             self.used.append(True)
             rate = learning_rate
             if not inside[0]:

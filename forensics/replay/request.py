@@ -25,6 +25,8 @@ class ReplayOptions:
         The caller lets a recording that was found in the log directory be replayed.
     scan : bool
         Go over all batches of the data set, in any order, for the guilty ones.
+    trials : bool
+        Try remedies, which takes about as long as all the rest.
     python : Path or None
         Interpreter that runs the worker; None: this one.
     reproducer : Path or None
@@ -38,6 +40,7 @@ class ReplayOptions:
     batch: Path | None = None
     trust: bool = False
     scan: bool = False
+    trials: bool = True
     python: Path | None = None
     reproducer: Path | None = None
     with_data: bool = False

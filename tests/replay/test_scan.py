@@ -78,6 +78,7 @@ def test_a_scan_finds_nothing_where_nothing_is_wrong() -> None:
 
 
 @pytest.mark.tf
+@pytest.mark.slow
 def test_a_failure_that_takes_many_updates_is_met_in_another_order() -> None:
     result = replay("shuffled", "high_rate_case", failing_step=120, interval=(0, 120), options=SCAN)
     assert result.status is ReplayStatus.REPRODUCED, result.reason

@@ -96,10 +96,17 @@ class Search:
         self._unfit: Dict[str, str] = {}
 
     def starts(self) -> List[Dict[str, Any]]:
-        """Where a replay can start: checkpoints, newest first, and the built state at step 0."""
+        """Where a replay can start: checkpoints, newest first, and the built state at step 0.
+
+        A saved model that was named holds the state that is wanted.
+        """
         starts = list(self.request["checkpoints"])
-        if not any(c["step"] == 0 for c in starts):
-            starts.append({"path": None, "name": None, "step": 0, "format": None})
+        built = {"path": None, "name": None, "format": None}
+        built["step"] = step = self.request.get("built_step", 0)
+        if self.request.get("source") == "keras_file":
+            starts.insert(0, {**built, "name": Path(self.request["file"]).name})
+        elif step or not any(c["step"] == 0 for c in starts):
+            starts.append(built)
         # without its program a recording has no batches before the first that it kept
         return [s for s in starts if s["step"] >= self.case.first_step] or starts
 
@@ -143,6 +150,24 @@ class Search:
             what,
         ]
 
+    def after_the_end(self) -> Optional[Failure]:
+        """Whether a step just after the last one that was logged raises an error.
+
+        A program that such an error ends leaves finite logs and clean checkpoints.
+        """
+        ended, known = self.request["observe_step"], list(self.notes)
+        starts = [s for s in self.starts() if 0 <= ended - s["step"] <= MAX_LEAD]
+        if not starts or not self.enter(starts[0]):
+            return None
+        course = self._forward(starts[0]["step"], ended + self.request["log_spacing"])
+        self.notes[:] = known
+        if course.symptom != "raised" or course.step <= ended:
+            return None
+        self._note(
+            "nothing was logged after step %d: step %d raises an error" % (ended, course.step)
+        )
+        return self._failure(course, starts[1:])
+
     def run(self) -> Optional[Failure]:
         """Step forward from each start until the failure is met."""
         last = self.request["last_step"] + MARGIN
@@ -159,7 +184,7 @@ class Search:
                         "steps %d to %d from %s stayed finite" % (course.first, course.step, where)
                     )
             elif self._plausible(course):
-                if start["path"] is None and not self.foreign:
+                if start["path"] is None and start["name"] is None and not self.foreign:
                     self._note("the replay started from the state that the case builds")
                 return self._failure(course, starts[index + 1 :])
         return None
@@ -185,6 +210,8 @@ class Search:
         if bad_before:
             names = ", ".join(list(bad_before)[:3])
             self._note("the state is bad before step %d: %s" % (first, names))
+            # what was bad from the start shows when it is used
+            last = max(last, self.request["shown_step"] + MARGIN)
         for step in range(first, last + 1):
             if time.monotonic() > self.deadline:
                 self._note("stopped at step %d: no time left" % step)

@@ -11,7 +11,7 @@ from .change import Change, Unfit
 from .rewriting import Place, operands_of
 
 _SOURCES = ("Softmax", "Sigmoid")
-_PASSING = ("Identity", "Squeeze", "Reshape", "Cast")
+_CHOOSING = ("Identity", "Squeeze", "Reshape", "ExpandDims", "GatherNd", "GatherV2")
 _DEEP = 4
 
 
@@ -44,6 +44,7 @@ class FromLogits(Change):
         """Build another op where the logarithm would be built."""
         from tensorflow.python.eager import execute
         from tensorflow.python.framework import op_def_library
+        from tensorflow.python.ops.array_ops import identity
 
         used: List[bool] = []
         helper, record = op_def_library._apply_op_helper, execute.record_gradient
@@ -62,6 +63,8 @@ class FromLogits(Change):
                 return helper(op_type_name, name=name, **keywords)
             used.append(True)
             # the ops it is made of are on the tape: what is told of a `Log` must not be as well
+            # (an Identity has the attribute that is asked of a `Log`)
+            found = identity(found)
             made[id(found)] = found
             return None, None, found.op, [found]
 
@@ -103,7 +106,7 @@ class _Eagerly:
                     self.used.append(True)
                     return found
             result = original(context, op_type, name, *args)
-            if op_type in (*_SOURCES, *_PASSING, "Sub"):
+            if op_type in (*_SOURCES, *_CHOOSING, "Sub"):
                 count = len(operands_of(op_type))
                 self.made[getattr(result, "_id", -1)] = (op_type, args[:count])
                 if len(self.made) > 10_000:
@@ -120,15 +123,14 @@ class _Eagerly:
 Made = Dict[int, Tuple[str, Tuple[Any, ...]]]
 
 
-def _from_logits(x: Any, made: Optional[Made] = None) -> Any:
+def _from_logits(x: Any, made: Optional[Made] = None, deep: int = 0) -> Any:
     """Return the logarithm of probabilities from their logits; None: they were made otherwise."""
     import tensorflow as tf
 
     op_type, inputs = _maker(x, made)
-    for _ in range(_DEEP):
-        if op_type not in ("Identity", "Cast"):
-            break
-        op_type, inputs = _maker(inputs[0], made)
+    if op_type in _CHOOSING and deep < _DEEP:
+        found = _from_logits(inputs[0], made, deep + 1)
+        return None if found is None else _chosen(op_type, found, inputs, x)
     if op_type == "Softmax":
         return tf.nn.log_softmax(inputs[0])
     if op_type == "Sigmoid":
@@ -137,6 +139,24 @@ def _from_logits(x: Any, made: Optional[Made] = None) -> Any:
         op_type, inner = _maker(inputs[1], made)
         if op_type == "Sigmoid":
             return tf.math.log_sigmoid(-inner[0])
+    return None
+
+
+def _chosen(op_type: str, found: Any, inputs: Tuple[Any, ...], x: Any) -> Any:
+    """Take of the logarithms what was taken of the probabilities."""
+    import tensorflow as tf
+
+    if op_type == "Identity":
+        return found
+    if op_type in ("Reshape", "Squeeze", "ExpandDims"):
+        return tf.reshape(found, tf.shape(x))
+    if op_type == "GatherNd":
+        return tf.gather_nd(found, inputs[1])
+    if isinstance(getattr(x, "op", None), tf.Operation):
+        batch_dims = int(x.op.get_attr("batch_dims"))
+        axis = tf.get_static_value(inputs[2])
+        if axis is not None:
+            return tf.gather(found, inputs[1], axis=int(axis), batch_dims=batch_dims)
     return None
 
 

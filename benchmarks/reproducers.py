@@ -32,8 +32,9 @@ def main(reports: list[str]) -> int:
     outcomes = [judged(Path(name)) for name in reports]
     failed = sum(o == "fails with the same op" for o in outcomes)
     without = sum(o.startswith("no script") for o in outcomes)
-    print(f"{failed} of {len(outcomes) - without} scripts fail with the same op; {without} without an op")
-    return 0 if failed == len(outcomes) - without else 1
+    scripts = len(outcomes) - without
+    print(f"{failed} of {scripts} scripts fail with the same op; {without} without an op")
+    return 0 if failed == scripts else 1
 
 
 def judged(path: Path) -> str:

@@ -32,8 +32,9 @@ def main(reports: list[str]) -> int:
     outcomes = [judged(Path(name)) for name in reports]
     failed = sum(o == "fails with the same op" for o in outcomes)
     without = sum(o.startswith("no script") for o in outcomes)
-    print(f"{failed} of {len(outcomes) - without} scripts fail with the same op; {without} without")
-    return 0 if failed == len(outcomes) - without else 1
+    scripts = len(outcomes) - without
+    print(f"{failed} of {scripts} scripts fail with the same op; {without} without an op")
+    return 0 if failed == scripts else 1
 
 
 def judged(path: Path) -> str:
@@ -45,10 +46,10 @@ def judged(path: Path) -> str:
     else:
         inside = (re.findall(r"tf\.raw_ops\.(\w+)\(", text) or [None])[0]
         lines, outcome = len(text.splitlines()), ran(text, path, replay.get("reproducer"))
-        if outcome == "fails" and inside == op:
-            outcome = "fails with the same op"
+        if outcome == "fails" and op is None:
+            outcome = "no script of an op: it shows the bad batch"
         elif outcome == "fails":
-            outcome = "fails with another op" if op else "shows the batch"
+            outcome = "fails with the same op" if inside == op else "fails with another op"
         if foreign := imported(text) - {"sys", "pathlib", "numpy", "tensorflow"}:
             outcome += f"; imports {', '.join(sorted(foreign))}"
     name = path.parent.name + "/" + path.name

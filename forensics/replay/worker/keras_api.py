@@ -144,12 +144,18 @@ def call_train_function(model: Any, data: Any) -> Any:
 
     The function of Keras 2 is traced with its iterator as an argument: only one of `tf.data` does.
     """
-    model.make_train_function()
-    model.reset_metrics()
     if not of_old_keras(model):
+        model.make_train_function()
+        model.reset_metrics()
         return model.train_function(iter([data]))
     import tensorflow as tf
 
+    if getattr(model, "_steps_per_execution", None) is not None:
+        # it would pull several batches: None is what a model that was told nothing has
+        model._steps_per_execution = None
+        model.make_train_function(force=True)
+    model.make_train_function()
+    model.reset_metrics()
     return model.train_function(iter(tf.data.Dataset.from_tensors(data)))
 
 

@@ -264,6 +264,7 @@ class ReplayResult:
     """What the step was taken from: ``entry_point``, ``recording``, ``keras_file``, ..."""
     instrument: str | None = None
     """Which instrument named the origin: ``own_trace``, ``debug_dump``, ``inlined_graph``,
+    ``compiled_ops`` (the trace, with each op's value as XLA or Grappler makes it),
     ``check_numerics`` or ``error_message``."""
     degradations: tuple[str, ...] = ()
     """What the instruments could not do here, and what was done instead."""

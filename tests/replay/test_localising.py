@@ -76,7 +76,11 @@ def test_a_missing_value_in_one_of_two_inputs(tmp_path: Path) -> None:
     assert origin.input is not None
     assert (origin.input.name, origin.input.rows) == ("x/right", (3,))
     assert result.samples == (3,)
-    assert (result.started_from, result.reason) == ("step_000004.keras", "")
+    assert result.started_from == "step_000004.keras"
+    assert result.reason == (
+        "enable_check_numerics names MatMul, not the input x/right: it looks at results of ops, "
+        "not at the batch"
+    )
     assert result.observation is not None
     assert [p.name for p in result.observation.batch] == ["x/left", "x/right", "y"]
     assert result.observation.batch[1].bad_rows == (3,)

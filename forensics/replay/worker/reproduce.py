@@ -88,7 +88,7 @@ class Repeater:
         found.determinism = afters[0].likeness(afters[1])
         found.random_ops = of_graphs(calls.graphs(), fed=self.stepper.case.step is None)
         found.attempts.append(self._attempt(found.mode, self._said(), hits, runs))
-        if found.mode == modes.JIT and self.failure.symptom != "diverged":
+        if found.mode == modes.JIT and not self._diverged:
             self._other(found, modes.GRAPH, modes.without_jit(self.stepper), cost)
         return found
 
@@ -96,13 +96,24 @@ class Repeater:
         """Run a graph step as it was written; whether it fails then too, None: no time for it."""
         return self._other(found, modes.UNFUSED, modes.without_fusion(self.stepper), 0.0)
 
-    def eager(self, found: Reproduction, outcome: Outcome) -> bool:
-        """Note the step's run op by op, which the trace made; whether it failed."""
+    def op_by_op(self, found: Reproduction, outcome: Outcome) -> List[str]:
+        """Note the step's run op by op, which the trace made; say where it differs."""
+        own = self.failure.outcome
+        if found.mode == modes.EAGER or self.stepper.case.opaque or self._diverged:
+            return []
         hit = outcome.symptom is not None
         if hit:
             found.failing.add(modes.EAGER)
         found.attempts.append(self._attempt(modes.EAGER, outcome.describe(), int(hit), 1))
-        return hit
+        if not hit:
+            return ["op by op the step stays finite: only the %s mode fails" % found.mode]
+        if outcome.error is not None and own.error is None:
+            return ["op by op the step %s" % outcome.describe()]
+        return []
+
+    @property
+    def _diverged(self) -> bool:
+        return self.failure.symptom == "diverged"
 
     def _own_mode(self) -> Tuple[int, int, List[Snapshot]]:
         hits, runs = 1, 1
@@ -138,7 +149,7 @@ class Repeater:
 
     def _said(self) -> str:
         outcome = self.failure.outcome
-        if self.failure.symptom == "diverged" and outcome.loss is not None:
+        if self._diverged and outcome.loss is not None:
             return "loss %.4g passed %.4g" % (outcome.loss, self.limit or 0.0)
         return outcome.describe()
 

@@ -222,7 +222,7 @@ class Session:
 
         found = self._traced(failure)
         trace = found.trace
-        self._say_how_it_fails(failure, found)
+        self.notes.extend(self.repeater.op_by_op(self.reproduction, found.eager_outcome))
         found = failure.found = self._asked_elsewhere(failure, found)
         if failure.symptom == "raised" and found.origin is None:
             self.notes.append("step %d %s" % (failure.step, failure.outcome.describe()))
@@ -255,16 +255,6 @@ class Session:
             self.stepper, self.device, failure.symptom != "diverged",
             lambda: localiser.run(failure.outcome), self.elsewhere,
         )  # fmt: skip
-
-    def _say_how_it_fails(self, failure: Failure, found: Localised) -> None:
-        """Compare what the step does op by op with what it does in its own mode."""
-        mode, outcome = self.reproduction.mode, found.eager_outcome
-        if mode == "eager" or self.case.opaque or failure.symptom == "diverged":
-            return
-        if not self.repeater.eager(self.reproduction, outcome):
-            self.notes.append("op by op the step stays finite: only the %s mode fails" % mode)
-        elif outcome.error is not None and failure.outcome.error is None:
-            self.notes.append("op by op the step %s" % outcome.describe())
 
     def _asked_elsewhere(self, failure: Failure, found: Localised) -> Localised:
         """Let other instruments speak where the own trace is silent."""

@@ -15,6 +15,7 @@ from forensics.report.verdict import (
     VerdictView,
     blame_words,
     missing,
+    named_where,
     origin_title,
     rows_text,
     source_place,
@@ -125,7 +126,7 @@ def _origin(replay: Section) -> Iterator[str]:
             yield f"- **Replay:** {plain(replay['status'])}: {prose(sentence(replay['reason']))}"
         return
     title = prose(origin_title(origin))
-    yield f"- **First bad op** (replay of step {step(replay['step'])}): {title}"
+    yield f"- **First bad op** ({named_where(replay)}): {title}"
     explanation = explain(origin)
     if explanation:
         yield f"- **What it does:** {prose(explanation)}"

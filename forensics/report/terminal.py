@@ -14,6 +14,7 @@ from forensics.report.sanitize import sanitize, sanitize_block
 from forensics.report.verdict import (
     blame_words,
     missing,
+    named_where,
     origin_title,
     replay_text,
     rows_text,
@@ -114,7 +115,7 @@ def _origin(document: Section, paper: _Paper) -> Iterator[str]:
         if replay["scan"]:
             yield from paper.field("scan", scan_text(replay["scan"]))
         return
-    yield paper.heading(f"First bad op (replay of step {step(replay['step'])})")
+    yield paper.heading(f"First bad op ({named_where(replay)})")
     yield from paper.field("op", origin_title(origin), _BOLD)
     if explain(origin):
         yield from paper.field("", explain(origin))

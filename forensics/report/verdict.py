@@ -23,6 +23,9 @@ from forensics.report.words import (
 
 Section = Mapping[str, Any]
 
+DUMP = "debug_dump"
+"""Source of an answer for which nothing was run."""
+
 LIKELY = 0.5
 """Confidence from which a cause is called likely; below it is a possible one."""
 
@@ -171,9 +174,17 @@ def replay_text(replay: Section) -> str:
     there was a failure to meet at all.
     """
     reason = sentence(replay["reason"] or "")
+    if replay["source"] == DUMP:
+        return f"Read from a debug dump of the run; nothing was run again. {reason}".strip()
     if replay["status"] in ("not_run", "not_reproduced") and reason:
         return reason
     return f"{REPLAY.get(replay['status'], plain(replay['status']))} {reason}".strip()
+
+
+def named_where(replay: Section) -> str:
+    """Return where the first bad op was seen: replay of step 108, debug dump of step 3."""
+    what = "debug dump" if replay["source"] == DUMP else "replay"
+    return f"{what} of step {step(replay['step'])}"
 
 
 @dataclass(frozen=True, slots=True)

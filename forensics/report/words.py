@@ -62,6 +62,7 @@ SOURCE = {
 INSTRUMENT = {
     "own_trace": "a trace of every op, run one by one",
     "debug_dump": "the TensorFlow debugger (tfdbg2), in graph mode",
+    "compiled_ops": "compiling the ops of the step one by one, as XLA does",
     "inlined_graph": "running the inlined graph with every tensor as an output",
     "check_numerics": "enable_check_numerics",
     "error_message": "the error that was raised",

@@ -73,3 +73,11 @@ def test_a_report_of_the_first_version_still_renders() -> None:
         del old[key]
     page = render_html(Report({**document, "replay": old}))
     assert "Whose bug" not in page and "Which rows of the batch" in page
+
+
+def test_a_dump_is_not_called_a_replay() -> None:
+    document = nan_report().document
+    report = Report({**document, "replay": {**document["replay"], "source": "debug_dump"}})
+    for text in (render_terminal(report, width=200), render_markdown(report)):
+        assert "debug dump of step 108" in text
+    assert "nothing was run again" in render_html(report)

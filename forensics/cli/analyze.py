@@ -78,6 +78,12 @@ def _finite(_: click.Context, parameter: click.Parameter, value: float) -> float
     help="Go over all batches of the data set for the guilty ones: for shuffled data.",
 )
 @click.option(
+    "--trials/--no-trials",
+    default=True,
+    show_default=True,
+    help="Try remedies on the failing step; it takes about as long as the rest of the replay.",
+)
+@click.option(
     "--python",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="PATH",
@@ -128,6 +134,7 @@ def command(
     batch: Path | None,
     trust: bool,
     scan: bool,
+    trials: bool,
     python: Path | None,
     reproducer: Path | None,
     with_data: bool,
@@ -150,6 +157,7 @@ def command(
         batch=batch,
         trust=trust,
         scan=scan,
+        trials=trials,
         python=python,
         reproducer=reproducer,
         with_data=with_data,

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from forensics.domain.run import Run
 
+TRIAL_SECONDS = 35.0
+"""What is known of a failure is told anyway, and people wait for the report."""
+
 SYMPTOMS = ("non_finite", "diverged", "none")
 
 
@@ -22,6 +25,8 @@ class ReplayOptions:
         The caller lets a recording that was found in the log directory be replayed.
     scan : bool
         Go over all batches of the data set, in any order, for the guilty ones.
+    trials : bool
+        Try remedies, which takes about as long as all the rest.
     python : Path or None
         Interpreter that runs the worker; None: this one.
     reproducer : Path or None
@@ -35,6 +40,7 @@ class ReplayOptions:
     batch: Path | None = None
     trust: bool = False
     scan: bool = False
+    trials: bool = True
     python: Path | None = None
     reproducer: Path | None = None
     with_data: bool = False
@@ -69,6 +75,8 @@ class ReplayRequest:
         steps of checkpoints.
     suspicions : tuple of str
         Codes of the findings that are no mere remarks: what makes a run suspect that stays finite.
+    trial_seconds : float
+        Seconds of wall clock for running remedies; 0: none is run.
     options : ReplayOptions
         What else is wanted.
     """
@@ -83,4 +91,5 @@ class ReplayRequest:
     loss_limit: float | None = None
     step_offset: int = 0
     suspicions: tuple[str, ...] = ()
+    trial_seconds: float = TRIAL_SECONDS
     options: ReplayOptions = ReplayOptions()

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import ReplayResult
-from forensics.domain.run import CheckpointFormat, CheckpointStats, CheckpointStatus
+from forensics.domain.run import CheckpointFormat, CheckpointStats, CheckpointStatus, Run
 from forensics.replay.artefacts import with_reproducer
 from forensics.replay.child import Child
 from forensics.replay.containment import Containment, is_foreign
@@ -27,6 +29,8 @@ with eight steps to go clipping and a tenth of the learning rate still helped)."
 SPANS = 5000
 """Spans of finite losses that are sent: those nearest to the failure."""
 
+MOST_SPACING = 50
+"""Steps after the last logged one that are asked for an error that ended the run, at most."""
 LOSSES = 500
 """Logged losses that are sent, to tell where the loss was lowest."""
 
@@ -131,6 +135,8 @@ def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
         "failing_step": (
             None if request.failing_step is None else request.failing_step + request.step_offset
         ),
+        "shown_step": _shown_step(request),
+        "log_spacing": _log_spacing(request.run),
         "clean_step": _clean_step(request),
         "clean_state": clean_state,
         "finite_losses": finite_losses(request) if wanted else [],
@@ -139,6 +145,7 @@ def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
         "symptom": request.symptom,
         "loss_limit": request.loss_limit,
         "suspicions": list(request.suspicions),
+        "trial_seconds": request.trial_seconds if request.options.trials else 0.0,
         "device": request.device,
         "scan": request.options.scan,
         "with_data": request.options.with_data,
@@ -237,6 +244,24 @@ def _last_trained(request: ReplayRequest) -> int:
         # the failing step was trained, and what follows it is no longer of interest
         last = _last_step(request)
     return max(0, last)
+
+
+def _shown_step(request: ReplayRequest) -> int:
+    """Return the step at which the loss shows the failure: later than the state, or as late."""
+    loss = request.run.train_loss
+    shown = [_last_step(request)]
+    if loss is not None and loss.step_axis is StepAxis.BATCH:
+        bad = loss.steps[~np.isfinite(loss.values)]
+        shown += [int(bad.min()) + request.step_offset] if len(bad) else []
+    return max(shown)
+
+
+def _log_spacing(run: Run) -> int:
+    """Return the usual number of steps from one logged loss to the next, at most 50."""
+    loss = run.train_loss
+    if loss is None or loss.step_axis is not StepAxis.BATCH or len(loss) < 2:
+        return 1
+    return int(np.clip(np.median(np.diff(np.unique(loss.steps))), 1, MOST_SPACING))
 
 
 def _clean_step(request: ReplayRequest) -> int | None:

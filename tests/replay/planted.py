@@ -67,12 +67,14 @@ def located(program: Program) -> localise.Localised | None:
     steps = stepper.Stepper(case, everything)
     built = restore.build(case, everything, steps, steps.batch(0))
     everything.load(built)
-    healthy = None
+    healthy, left_over = None, everything.bad()  # by other programs of this process
     with np.errstate(all="ignore"):
         for number in range(truth.step + 1):
             batch, before = steps.batch(number), everything.snapshot()
             bad_before = everything.bad(before)
-            outcome = steps.judge(steps.own(batch), () if number == truth.step else bad_before)
+            outcome = steps.judge(
+                steps.own(batch), left_over if number == truth.step else bad_before
+            )
             if number == 0:
                 before = _with_newborn(everything, before)
             if outcome.symptom is not None or number == truth.step:

@@ -12,7 +12,7 @@ import pytest
 from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import ReplayResult, ReplayStatus
 from forensics.domain.run import Run, Series
-from forensics.replay.request import ReplayRequest
+from forensics.replay.request import ReplayOptions, ReplayRequest
 from forensics.replay.runner import run_replay
 from tests.replay.replaying import PROGRAMS, clean, replay, train
 
@@ -34,7 +34,9 @@ def of_run(function: str, checkpoint: Path, losses: list[float], **fields: Any) 
     states = (clean(checkpoint), replace(clean(checkpoint), step=8))
     run = Run("run", str(checkpoint.parent), (loss,), states)
     entry = f"{PROGRAMS / 'another_program.py'}:{function}"
-    request = ReplayRequest(run, entry, device="cpu", timeout=240.0, **fields)
+    request = ReplayRequest(
+        run, entry, device="cpu", timeout=240.0, options=ReplayOptions(trials=False), **fields
+    )
     return run_replay(request, lambda line: None)
 
 

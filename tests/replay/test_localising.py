@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forensics.domain.replay import Origin, Phase, ReplayResult, ReplayStatus, TrialStatus
+from forensics.domain.replay import Origin, Phase, ReplayResult, ReplayStatus
 from tests.replay.replaying import PROGRAMS, replay, train
 
 pytestmark = pytest.mark.tf
@@ -49,9 +49,6 @@ def test_a_logarithm_of_zero_in_a_custom_loss(tmp_path: Path) -> None:
     assert result.reason == ""
     assert result.attempts[0].mode == "graph"
     assert result.chain[0].startswith("Log") and result.chain[-1] == "the differentiated loss"
-    # no clipping and no rate helps against a row of the data
-    assert {t.status for t in result.trials} == {TrialStatus.STILL_FAILS}
-    assert {t.steps_survived for t in result.trials} == {8}
 
 
 def test_a_root_that_is_bad_only_in_its_gradient(tmp_path: Path) -> None:
@@ -133,8 +130,6 @@ def test_a_square_overflows_in_the_optimizer_of_a_model_built_by_its_first_step(
     assert result.symptom == "state"
     assert np.isfinite(origin.inputs[0].max) and origin.outputs[0].pos_inf > 0
     assert result.determinism == "bitwise"
-    # clipping does not help either: the norm is a sum of the same squares
-    assert {t.status for t in result.trials} == {TrialStatus.STILL_FAILS}
     assert result.observation is not None
     assert {layer.name.split("/")[-1] for layer in result.observation.layers} >= {"hidden", "out"}
 
@@ -155,8 +150,6 @@ def test_two_independent_origins_are_both_named() -> None:
     assert result.samples == (1, 4)
     assert result.culprits == ((4,), (1,))
     assert result.row_notes[1:] == ("first bad at Log: row 4", "first bad at RealDiv: row 1")
-    # neither goes through an optimizer of Keras
-    assert {t.status for t in result.trials} == {TrialStatus.NOT_APPLICABLE}
 
 
 def test_a_value_laundered_by_max_pooling_is_traced_to_where_it_was_made() -> None:
@@ -168,35 +161,6 @@ def test_a_value_laundered_by_max_pooling_is_traced_to_where_it_was_made() -> No
     assert origin.source.line == line_of("laundered", "/ spread")
     assert result.samples == (2,)
     assert result.other_origins == ()
-
-
-@pytest.mark.slow
-def test_a_learning_rate_that_is_too_high_is_proven_by_a_lower_one() -> None:
-    result = replay("high_rate", failing_step=300, interval=(0, 300))
-    assert result.status is ReplayStatus.REPRODUCED
-    assert result.step is not None and 0 < result.step < 300
-    trials = {t.remedy: t for t in result.trials}
-    lower = trials["learning_rate_div_10"]
-    assert lower.status is TrialStatus.FIXED
-    assert lower.steps_survived is not None and lower.steps_survived > 50
-    assert lower.loss_after is not None and lower.loss_before is not None
-    assert lower.loss_after < lower.loss_before
-    assert f"fails at step {result.step}" in lower.baseline
-
-
-@pytest.mark.slow
-def test_a_divergence_is_judged_by_the_limit_of_the_loss() -> None:
-    result = replay(
-        "high_rate", failing_step=8, interval=(2, 10), symptom="diverged", loss_limit=1e4
-    )
-    assert result.status is ReplayStatus.REPRODUCED
-    assert result.symptom == "diverged"
-    assert result.step is not None and result.step < 20
-    assert "passed" in result.attempts[0].outcome
-    assert result.attempts[0].times_reproduced == 3
-    assert result.origin is None
-    trials = {t.remedy: t.status for t in result.trials}
-    assert trials["learning_rate_div_10"] is TrialStatus.FIXED
 
 
 @pytest.mark.slow

@@ -35,6 +35,7 @@ def guilty(
     healthy: bool = True,
     traced: list[int] | None = None,
     losses: tuple[float, ...] = (),
+    phase: str = "forward",
 ) -> dict[str, Any]:
     """Ask for the guilty rows of step 3; `healthy`: step 2 went well from the same state."""
     ready = entry.Case(case)
@@ -52,13 +53,13 @@ def guilty(
     if healthy:
         failure.healthy = before, steps.batch(FAILING - 1)
     if traced is not None:
-        failure.found = SimpleFound(traced)  # type: ignore[assignment]
+        failure.found = SimpleFound(traced, phase)  # type: ignore[assignment]
     return rows.guilty_rows(ready, steps, failure, time.monotonic() + 600)
 
 
 class SimpleFound:
-    def __init__(self, rows: list[int]) -> None:
-        self.rows = rows
+    def __init__(self, rows: list[int], phase: str) -> None:
+        self.rows, self.origin = rows, {"phase": phase}
 
 
 def runs_of(found: dict[str, Any]) -> int:
@@ -183,7 +184,17 @@ def test_a_bad_weight_is_the_fault_of_no_row() -> None:
     found = guilty(case, traced=[0, 1])
     assert found["samples"] == found["culprits"] == found["minimal_batch"] == []
     assert found["collective"] is None
-    assert found["row_notes"][0].startswith("no row is guilty")
+    assert found["row_notes"][0].startswith("no row makes the difference")
+
+
+def test_values_that_are_bad_in_every_batch_stay_named() -> None:
+    def batch(step: int) -> Any:
+        return numbers(step, 4) * [[1.0, np.nan, 1.0]]
+
+    case = loop(lambda w, x: tf.reduce_mean(tf.cast(x, tf.float32) @ w), batch)
+    found = guilty(case, traced=[0, 1, 2, 3], phase="input")
+    assert found["samples"] == [0, 1, 2, 3]
+    assert found["row_notes"][0].startswith("no row makes the difference: from this")
 
 
 def test_labels_that_raise_and_parts_in_a_dict() -> None:
@@ -298,7 +309,7 @@ def test_most_rows_of_a_batch_fail_by_themselves() -> None:
 
     found = guilty(loop(gram, batch))
     assert found["samples"] == list(range(8))
-    assert any("8 of the 12 rows fail, each by itself" in note for note in found["row_notes"])
+    assert any("8 of the 12 rows make the step fail" in note for note in found["row_notes"])
 
 
 def test_rows_of_a_divergence_are_only_the_first_to_overflow() -> None:
@@ -307,6 +318,18 @@ def test_rows_of_a_divergence_are_only_the_first_to_overflow() -> None:
         found = guilty(loop(gram, planted(5)), traced=[5], losses=losses)
         assert any(grown in note for note in found["row_notes"]) is expected
         assert found["samples"] == [5]
+
+
+def test_bad_rows_in_every_batch() -> None:
+    def batch(step: int) -> Any:
+        x = numbers(step, 12)
+        x[:3] = 1e-30
+        return x
+
+    case = loop(lambda w, x: tf.reduce_sum(tf.math.rsqrt(tf.square(x))) * tf.reduce_sum(w), batch)
+    found = guilty(case, healthy=False)
+    assert found["samples"] == [0, 1, 2]
+    assert "rows of other batches make the step fail from this state too" in found["row_notes"]
 
 
 def test_a_batch_of_one_row() -> None:

@@ -39,7 +39,7 @@ def replayed(folder: Path, batch: str) -> ReplayResult:
         timeout=240.0,
         failing_step=0,
         symptom="non_finite",
-        options=ReplayOptions(batch=folder / f"{batch}.npz"),
+        options=ReplayOptions(batch=folder / f"{batch}.npz", trials=False),
     )
     return run_replay(request, lambda line: None)
 

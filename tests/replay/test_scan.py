@@ -42,7 +42,9 @@ def test_the_spread_of_batches_is_robust() -> None:
 
 @pytest.mark.tf
 def test_one_bad_row_of_shuffled_data_is_found() -> None:
-    result = replay("shuffled", "one_bad_row_case", failing_step=14, options=SCAN)
+    result = replay(
+        "shuffled", "one_bad_row_case", failing_step=14, options=SCAN, trial_seconds=30.0
+    )
     assert result.status is ReplayStatus.REPRODUCED, result.reason
     assert (result.step, result.symptom) == (14, "loss")
     assert "found by a scan, not by its step" in result.reason
@@ -76,6 +78,7 @@ def test_a_scan_finds_nothing_where_nothing_is_wrong() -> None:
 
 
 @pytest.mark.tf
+@pytest.mark.slow
 def test_a_failure_that_takes_many_updates_is_met_in_another_order() -> None:
     result = replay("shuffled", "high_rate_case", failing_step=120, interval=(0, 120), options=SCAN)
     assert result.status is ReplayStatus.REPRODUCED, result.reason

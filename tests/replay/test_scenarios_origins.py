@@ -12,9 +12,11 @@ from tests.replay import planted
 pytestmark = pytest.mark.tf
 tf: Any = pytest.importorskip("tensorflow")
 
-from tests.replay.programs import origins_models, origins_steps  # noqa: E402
+from tests.replay.programs import origins_models, origins_published, origins_steps  # noqa: E402
 
-PROGRAMS = [p for m in (origins_steps, origins_models) for p in planted.programs(m)]
+PROGRAMS = [
+    p for m in (origins_steps, origins_models, origins_published) for p in planted.programs(m)
+]
 
 
 with contextlib.suppress(RuntimeError):  # too late where TensorFlow runs already

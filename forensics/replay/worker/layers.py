@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any, Dict, Iterable, List, Optional
 
@@ -12,7 +13,7 @@ def keras_layers(case: Case) -> Dict[str, Dict[str, Any]]:
     """Class and activation of every Keras layer by its name."""
     found: Dict[str, Dict[str, Any]] = {}
     for model in _models(case):
-        for layer in flat(model):
+        for layer in every_layer(model):
             found[layer.name] = {"kind": type(layer).__name__, "activation": activation_name(layer)}
     return found
 
@@ -30,6 +31,15 @@ def flat(model: Any) -> List[Any]:
         out.append(layer)
         out.extend(flat(layer))
     return out
+
+
+def every_layer(model: Any) -> List[Any]:
+    """Every layer below a model, also those that layers keep to themselves (cells, projections)."""
+    inner = getattr(model, "_flatten_layers", None)
+    if inner is not None:
+        with contextlib.suppress(Exception):  # private: its arguments may change
+            return list(inner(include_self=False, recursive=True))
+    return flat(model)
 
 
 def activation_name(layer: Any) -> Optional[str]:

@@ -23,7 +23,7 @@ SATURATION = {"sigmoid": SIGMOID, "tanh": TANH, "hard_sigmoid": SIGMOID}
 def layers(
     case: Case, state: State, trace: Trace, before: Snapshot, after: Snapshot
 ) -> List[Dict[str, Any]]:
-    """One row per layer that holds weights or produced an activation in the traced step."""
+    """One row per layer that holds weights or produced an activation, in the order of the step."""
     rows: Dict[str, Dict[str, Any]] = {}
     described = keras_layers(case)
     optimizers = {getattr(o, "name", "") for o in state.optimizers}
@@ -44,7 +44,9 @@ def layers(
     for name, row in rows.items():
         row.update(described.get(name.split("/")[-1], {}))
         _finish(row)
-    return list(rows.values())[:_MAX_LAYERS]
+    called = {path: place for place, path in enumerate(trace.activations)}
+    ordered = sorted(rows.values(), key=lambda row: called.get(row["name"], len(called)))
+    return ordered[:_MAX_LAYERS]
 
 
 def _blank(name: str) -> Dict[str, Any]:

@@ -94,6 +94,8 @@ class RowSearch:
             self._without_filler(found, traced)
             return
         self.filler = filler
+        if self._others_failed and filler.source is self.batch:
+            found.notes.append("rows of other batches make the step fail from this state too")
         groups: List[Group] = []
         finished = False
         try:
@@ -192,8 +194,8 @@ class RowSearch:
                 mild = _mildest(rows)[0]
                 yield Filler(batch, [mild] * len(places), "copies of row %d of %s" % (mild, said))
                 yield Filler(batch, [i % rows.count for i in places], "the rows of %s" % said)
-        mild_first = [row for row in _mildest(self.parts) if row not in traced]
-        for row in mild_first[:COPIES_TRIED]:
+        others_own = [row for row in _mildest(self.parts) if row not in traced]
+        for row in _spread(others_own, COPIES_TRIED):
             yield Filler(self.batch, [row] * len(places), "copies of its own row %d" % row)
 
     def _good(self, filler: Filler) -> bool:
@@ -211,7 +213,8 @@ class RowSearch:
         if self._others_failed:
             found.samples = []
             found.notes.append(
-                "no row is guilty: from this state the step fails with rows of other batches too"
+                "no row makes the difference: from this state the step fails with rows of other "
+                "batches too"
             )
         elif traced and len(traced) < self.parts.count:
             found.notes.append(
@@ -229,3 +232,8 @@ def _mildest(rows: BatchRows) -> List[int]:
     """Rows by how little they stand out."""
     magnitudes = rows.magnitudes()
     return sorted(range(rows.count), key=lambda row: magnitudes[row])
+
+
+def _spread(rows: List[int], most: int) -> List[int]:
+    """Rows from all over an ordered list, the first of it first."""
+    return list(dict.fromkeys(rows[len(rows) * i // most] for i in range(most) if rows))

@@ -51,6 +51,9 @@ def guilty_rows(case: Case, stepper: Stepper, failure: Failure, deadline: float)
         traced = []
     search = RowSearch(stepper, failure.before, failure.batch, like(failure.outcome), end)
     found = search.run(traced, _other_batches(stepper, failure))
+    if not found.culprits and _in_the_data(failure):
+        # seen in the batch itself: they are bad whether or not others are too
+        found.samples = traced
     found.notes.extend(origins_of_groups(search, failure, found.culprits))
     if found.samples and _growing(failure.losses):
         found.notes.append(
@@ -72,10 +75,13 @@ def _beside_the_point(stepper: Stepper, failure: Failure) -> Optional[str]:
         return "rows were not asked: the loss grew over many steps, not by one batch"
     bad = list(stepper.state.bad(failure.before))
     if bad:
-        return (
-            "no row is guilty: the state was bad before the step (%s), whatever the batch" % bad[0]
-        )
+        return "no row makes the difference: the state was bad before the step (%s)" % bad[0]
     return None
+
+
+def _in_the_data(failure: Failure) -> bool:
+    origin = failure.found.origin if failure.found is not None else None
+    return origin is not None and origin["phase"] == "input"
 
 
 def _growing(losses: List[float]) -> bool:

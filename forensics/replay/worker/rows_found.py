@@ -50,7 +50,7 @@ class RowsFound:
         self.collective = not small
         guilty = {row for rows in self.culprits for row in rows}
         self.samples = sorted(guilty | set(traced)) if small else []
-        self.notes.extend(_sentences(small, large, count))
+        self.notes.extend(_sentences(small, large, len(self.samples), count))
 
 
 def _is_small(group: Group, limit: int, count: int) -> bool:
@@ -58,7 +58,7 @@ def _is_small(group: Group, limit: int, count: int) -> bool:
     return minimal and (len(group.rows) < count or count == 1)
 
 
-def _sentences(small: List[Group], large: List[Group], count: int) -> Iterator[str]:
+def _sentences(small: List[Group], large: List[Group], guilty: int, count: int) -> Iterator[str]:
     for group in small:
         if len(group.rows) > 1:
             yield "rows %s fail only together" % ", ".join(map(str, group.rows))
@@ -66,8 +66,8 @@ def _sentences(small: List[Group], large: List[Group], count: int) -> Iterator[s
         yield "only many rows together fail: %d of the %d rows do, fewer than %d do not" % (
             len(group.rows), count, group.at_least
         )  # fmt: skip
-    if 2 * len(small) > count > 1:
+    if 2 * guilty > count > 1:
         yield (
-            "%d of the %d rows fail, each by itself: either most of this batch is bad, or the "
-            "model and its state are and the rows are not to blame" % (len(small), count)
+            "%d of the %d rows make the step fail: either most of this batch is bad, or the "
+            "model and its state are and the rows are not to blame" % (guilty, count)
         )

@@ -150,6 +150,24 @@ class Search:
             what,
         ]
 
+    def after_the_end(self) -> Optional[Failure]:
+        """Whether a step just after the last one that was logged raises an error.
+
+        A program that such an error ends leaves finite logs and clean checkpoints.
+        """
+        ended, known = self.request["observe_step"], list(self.notes)
+        starts = [s for s in self.starts() if 0 <= ended - s["step"] <= MAX_LEAD]
+        if not starts or not self.enter(starts[0]):
+            return None
+        course = self._forward(starts[0]["step"], ended + self.request["log_spacing"])
+        self.notes[:] = known
+        if course.symptom != "raised" or course.step <= ended:
+            return None
+        self._note(
+            "nothing was logged after step %d: step %d raises an error" % (ended, course.step)
+        )
+        return self._failure(course, starts[1:])
+
     def run(self) -> Optional[Failure]:
         """Step forward from each start until the failure is met."""
         last = self.request["last_step"] + MARGIN
@@ -192,6 +210,8 @@ class Search:
         if bad_before:
             names = ", ".join(list(bad_before)[:3])
             self._note("the state is bad before step %d: %s" % (first, names))
+            # what was bad from the start shows when it is used
+            last = max(last, self.request["shown_step"] + MARGIN)
         for step in range(first, last + 1):
             if time.monotonic() > self.deadline:
                 self._note("stopped at step %d: no time left" % step)

@@ -561,3 +561,96 @@ def a_bad_value_of_the_pipeline() -> dict[str, Any]:
     data = tf.data.Dataset.from_tensor_slices((x, np.ones((24, 1), np.float32)))
     data = data.map(lambda x, y: (tf.math.log(x), y)).batch(6)
     return {"model": compiled([kl.Dense(1)]), "dataset": data}
+
+
+def words(step: int) -> Any:
+    x = np.random.default_rng(step).integers(0, 10, (6, 4))
+    return x, pair(step)[1]
+
+
+@plant("Square", "Mul", phase="optimizer", layer="words")
+def sparse_gradients_overflow_in_the_optimizer() -> dict[str, Any]:
+    def batch(step: int) -> Any:
+        x, y = words(step)
+        return (x, y * 1e23) if step == STEP else (x, y)
+
+    def big(y_true: Any, y_pred: Any) -> Any:
+        return tf.reduce_mean(y_true * y_pred, axis=-1)
+
+    layers = [keras.Input((4,)), kl.Embedding(10, 2, name="words"), kl.Flatten(), kl.Dense(1)]
+    model = keras.Sequential(layers, name="net")
+    model.layers[-1].trainable = False
+    model.compile(keras.optimizers.Adam(1e-3), loss=big)
+    return {"model": model, "batch": batch}
+
+
+@plant("RealDiv", phase="optimizer", layer="idle", step=0)
+def an_epsilon_of_zero() -> dict[str, Any]:
+    """A weight whose gradient is zero divides zero by zero."""
+    inputs = keras.Input((4,))
+    idle = kl.Dense(1, name="idle", use_bias=False)(inputs * 0.0)
+    model = keras.Model(inputs, kl.Dense(1, name="busy")(inputs) + idle, name="net")
+    model.compile(keras.optimizers.Adam(1e-3, epsilon=0.0), loss="mse")
+    return {"model": model, "batch": pair}
+
+
+@plant("ReadVariableOp", phase="state", layer="adam")
+def a_slot_that_is_bad_already() -> dict[str, Any]:
+    model = compiled([kl.Dense(1, name="out")], optimizer=keras.optimizers.Adam(1e-3))
+
+    def batch(step: int) -> Any:
+        if step == STEP:
+            momentum = model.optimizer.variables[2]
+            momentum.assign(momentum * np.nan)
+        return pair(step)
+
+    return {"model": model, "batch": batch}
+
+
+@plant(harmless=True)
+def a_metric_of_nothing() -> dict[str, Any]:
+    def share(y_true: Any, y_pred: Any) -> Any:
+        return tf.reduce_sum(y_pred * 0.0) / tf.reduce_sum(y_true * 0.0)
+
+    model = compiled([kl.Dense(1)], metrics=[share])
+    return {"model": model, "batch": x_row(1.0)}
+
+
+@plant("Log", layer="logarithm", line="tf.math.log(x)  # in a layer", rows=(ROW,))
+def a_model_in_a_model() -> dict[str, Any]:
+    inner = keras.Sequential([keras.Input((4,)), LogLayer(name="logarithm")], name="inner")
+    return {"model": compiled([inner, kl.Dense(1)]), "batch": x_row(0.0)}
+
+
+@plant("Log", phase="loss", line="tf.math.log(one + 0.0)", rows=(ROW,))
+def one_of_two_outputs() -> dict[str, Any]:
+    def first(y_true: Any, one: Any) -> Any:
+        logged = tf.math.log(one + 0.0)
+        return tf.reduce_mean(y_true * logged, axis=-1)
+
+    inputs = keras.Input((4,))
+    outputs = {
+        "one": kl.Dense(1, kernel_initializer="ones", name="one")(inputs),
+        "two": kl.Dense(1, name="two")(inputs),
+    }
+    model = keras.Model(inputs, outputs, name="net")
+    model.compile(keras.optimizers.SGD(1e-4), loss={"one": first, "two": "mse"})
+
+    def batch(step: int) -> Any:
+        x, y = x_row(-5.0)(step)
+        return x, {"one": y, "two": y}
+
+    return {"model": model, "batch": batch}
+
+
+@plant("Log", layer="logarithm", line="tf.math.log(x)  # in a layer", rows=(ROW,))
+def a_layer_that_is_shared() -> dict[str, Any]:
+    shared, left, right = LogLayer(name="logarithm"), keras.Input((4,)), keras.Input((4,))
+    model = keras.Model([left, right], kl.Dense(1)(shared(left) + shared(right)), name="net")
+    model.compile(keras.optimizers.SGD(1e-4), loss="mse")
+
+    def batch(step: int) -> Any:
+        x, y = x_row(0.0)(step)
+        return (pair(step)[0], x), y
+
+    return {"model": model, "batch": batch}

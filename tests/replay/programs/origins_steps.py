@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -638,3 +639,115 @@ def overflow_in_an_assignment() -> dict[str, Any]:
         return np.full((6, 4), 2.5e38 if step >= 1 else 1.0, np.float32)
 
     return {"step": tf.function(step), "batch": batch, "restore": {"weight": weight}}
+
+
+@plant("Log", line="tf.math.log(x))  # in a thread", rows=(ROW,))
+def in_another_thread() -> dict[str, Any]:
+    weight = tf.Variable(tf.ones((4,)), name="weight")
+
+    def step(x: Any) -> Any:
+        out = []
+
+        def work() -> None:
+            out.append(tf.math.log(x))  # in a thread
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        loss = tf.reduce_mean(out[0] * weight)
+        weight.assign_sub(loss * 1e-3 * tf.ones((4,)))
+        return loss
+
+    return {"step": step, "batch": table_with(0.0), "restore": {"weight": weight}}
+
+
+@plant("Log", line="tf.math.log(x * weight)  # compiled", rows=(ROW,))
+def compiled_just_in_time() -> dict[str, Any]:
+    weight = tf.Variable(tf.ones((4,)), name="weight")
+
+    @tf.function(jit_compile=True)
+    def loss(x: Any) -> Any:
+        y = tf.math.log(x * weight)  # compiled
+        return tf.reduce_mean(y)
+
+    return stepped(loss, weight, table_with(0.0), function=False)
+
+
+@plant(harmless=True)
+def a_recomputation_that_is_masked() -> dict[str, Any]:
+    weight = tf.Variable(tf.ones((4,)), name="weight")
+
+    @tf.recompute_grad
+    def block(x: Any) -> Any:
+        safe = tf.where(x > 0.0, x, 1.0)
+        return tf.where(x > 0.0, tf.math.log(safe), 0.0) + tf.reduce_max(x[:0])
+
+    def loss(x: Any) -> Any:
+        y = block(weight * x)
+        return tf.reduce_mean(tf.where(tf.math.is_finite(y), y, 0.0))
+
+    return stepped(loss, weight, table_with(0.0))
+
+
+@plant("Log", line="tf.math.log(x)  # rewritten", rows=(ROW,))
+def explicitly_rewritten() -> dict[str, Any]:
+    weight = tf.Variable(tf.ones((4,)), name="weight")
+
+    def surprise(x: Any) -> Any:
+        y = x
+        if tf.reduce_sum(x) > 0.0:
+            y = tf.math.log(x)  # rewritten
+        return y
+
+    rewritten = tf.autograph.to_graph(surprise)
+
+    def loss(x: Any) -> Any:
+        return tf.reduce_mean(rewritten(x * weight))
+
+    return stepped(loss, weight, table_with(0.0))
+
+
+@plant("RealDiv", line="x / tf.reduce_sum(x, 1, keepdims=True)  # double", rows=(ROW,))
+def double_precision() -> dict[str, Any]:
+    weight = tf.Variable(tf.ones((4,), tf.float64), name="weight")
+
+    def loss(x: Any) -> Any:
+        share = x / tf.reduce_sum(x, 1, keepdims=True)  # double
+        return tf.reduce_mean(share * weight)
+
+    def batch(step: int) -> Any:
+        return table_with(0.0)(step).astype(np.float64)
+
+    return stepped(loss, weight, batch)
+
+
+@plant("Square", line="tf.square(half)  # brain float", rows=(ROW,), others=("Mul",))
+def brain_float() -> dict[str, Any]:
+    weight = tf.Variable(tf.ones((4,)), name="weight")
+
+    def loss(x: Any) -> Any:
+        half = tf.cast(x * weight, tf.bfloat16)
+        energy = tf.square(half)  # brain float
+        return tf.cast(tf.reduce_mean(energy), tf.float32)
+
+    return stepped(loss, weight, table_with(1e25))
+
+
+@plant("Log", line="tf.math.log(left + 1e-9)", others=("RealDiv", "Rsqrt"))
+def three_origins() -> dict[str, Any]:
+    weight = tf.Variable(tf.ones((4,)), name="weight")
+
+    def loss(x: Any) -> Any:
+        left, middle, right = x[:, 0], x[:, 1], x[:, 2]
+        one = tf.math.log(left + 1e-9)
+        two = 1.0 / middle
+        three = tf.math.rsqrt(right)
+        return tf.reduce_mean(weight[0] * one + weight[1] * two + weight[2] * three)
+
+    def batch(step: int) -> Any:
+        x = table(step)
+        if step == STEP:
+            x[0, 0], x[1, 1], x[2, 2] = -1.0, 0.0, 0.0
+        return x
+
+    return stepped(loss, weight, batch)

@@ -28,7 +28,8 @@ def describe(watched: Mapping[str, Any], keep: int, every: int, first_step: int)
         "frozen": None,
         "not_recorded": [],
         "settings": {
-            "dtype_policy": keras.config.dtype_policy().name,
+            # the model's own decides whether compiling it adds a loss scale
+            "dtype_policy": getattr(model, "dtype_policy", keras.config.dtype_policy()).name,
             "floatx": keras.config.floatx(),
             "image_data_format": keras.config.image_data_format(),
             "run_eagerly": bool(getattr(model, "run_eagerly", False)),

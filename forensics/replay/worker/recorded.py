@@ -188,10 +188,15 @@ def _index(arrays: Dict[str, Any]) -> List[Dict[str, Any]]:
 
 def _load_owner(thing: Any, own: List[Tuple[int, Dict[str, Any]]], arrays: Dict[str, Any]) -> None:
     lists = _lists_of(thing)
+    counts = {role: sum(v["role"] == role for _, v in own) for role in lists}
     ready = []
     for place, described in own:
         value = typed(arrays[str(place)], described["dtype"])
-        variable = _at(lists.get(described["role"], []), described["place"])
+        listed = lists.get(described["role"], [])
+        if counts.get(described["role"]) == len(listed):
+            variable = listed[described["place"]]
+        else:
+            variable = _by_name(listed, described["path"])
         if variable is None or tuple(variable.shape) != value.shape:
             if described["role"] == "metric":
                 continue
@@ -218,8 +223,16 @@ def _lists_of(thing: Any) -> Dict[str, List[Any]]:
     }
 
 
-def _at(listed: List[Any], place: int) -> Optional[Any]:
-    return listed[place] if 0 <= place < len(listed) else None
+def _by_name(listed: List[Any], path: str) -> Optional[Any]:
+    """Find a variable of an object that had fewer when it was recorded: slots come with a step.
+
+    Among those of the same last name the one whose owner is called the same.
+    """
+    last = path.rpartition("/")[2]
+    named = [(str(getattr(v, "path", None) or v.name), v) for v in listed]
+    alike = [(name, v) for name, v in named if name.rpartition("/")[2] == last]
+    found = [v for name, v in alike if name == path] or [v for _, v in alike]
+    return found[0] if len(found) == 1 else None
 
 
 def _load_global_seed(value: Any, notes: List[str]) -> None:

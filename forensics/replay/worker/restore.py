@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from typing import Any, ContextManager, Dict, List, Optional
 
 from . import keras_api, model_h5
@@ -159,9 +160,10 @@ def _keras(case: Case, path: str, step: int) -> List[str]:
     if case.model is None:
         raise RestoreError("a Keras weights file needs a case with model=")
     optimizer = getattr(case.model, "optimizer", None)
-    unfit = _load_weights(case.model, path)
-    if unfit:
-        return [unfit]
+    with warnings.catch_warnings():
+        # Keras warns that slots do not fit and goes on; it is said below
+        warnings.simplefilter("ignore")
+        case.model.load_weights(path)
     others: Dict[str, Any] = {
         k: v for k, v in case.restore.items() if v is not case.model and v is not optimizer
     }
@@ -173,28 +175,6 @@ def _keras(case: Case, path: str, step: int) -> List[str]:
     if not (path.endswith((".h5", ".hdf5")) and model_h5.load_optimizer(path, optimizer)):
         return ["%s holds no optimizer state; slots start at zero" % _tail(path)]
     return []
-
-
-def _load_weights(model: Any, path: str) -> Optional[str]:
-    """Load weights and slots; a note where the file holds none, or those of another optimizer.
-
-    Keras refuses the whole file then, weights included.
-    """
-    try:
-        model.load_weights(path)
-        return None
-    except Exception as error:
-        if "optimizer" not in str(error).lower() or "optimizer" not in vars(model):
-            raise
-        refused = error
-    hidden = vars(model).pop("optimizer")
-    try:
-        model.load_weights(path)
-    finally:
-        vars(model)["optimizer"] = hidden
-    if "saved optimizer has 0 variables" in str(refused):
-        return "%s holds no optimizer state; slots start at zero" % _tail(path)
-    return "%s holds the state of another optimizer; slots start at zero" % _tail(path)
 
 
 def _iterations(optimizer: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, Iterator
@@ -39,7 +40,10 @@ def load_saved(path: str, instead: str = "name its program instead: FILE:functio
             "%s needs code of its program (%s): %s" % (name, ", ".join(foreign[:3]), instead)
         )
     try:
-        model = keras_api.packages()[0].models.load_model(path, compile=True, safe_mode=True)
+        with warnings.catch_warnings():
+            # a model that was saved before its first step has no slots yet
+            warnings.simplefilter("ignore")
+            model = keras_api.packages()[0].models.load_model(path, compile=True, safe_mode=True)
     except Exception as error:
         raise CaseError("%s cannot be loaded (%s): %s" % (name, brief(error), instead)) from error
     if getattr(model, "optimizer", None) is None:

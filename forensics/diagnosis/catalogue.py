@@ -220,15 +220,15 @@ CATALOGUE: dict[Cause, Entry] = {
     Cause.HARDWARE_SUSPECTED: Entry(
         "not reproducible although everything was restored",
         0.01,
-        {S.NOT_REPRODUCED: 1.5},
+        {S.NOT_REPRODUCED: 1.5, S.KERNEL_UNSTEADY: 10.0},
         ("repeat_elsewhere",),
         "repeat the step on another machine, and on this one several times",
     ),
     Cause.FRAMEWORK_DEFECT: Entry(
         "operands in range and a finite reference, but the kernel's answer is not finite",
         0.005,
-        {},
-        (),
+        {S.KERNEL_WRONG: 10.0},
+        ("report_defect",),
         "compare the kernel's answer with a float64 reference",
     ),
     Cause.RESUME_MISMATCH: Entry(

@@ -35,6 +35,9 @@ class Sign(StrEnum):
     CLIP_NO_HELP = "clip_no_help"
     FIX_BY_CHANCE = "fix_by_chance"
     NOT_REPRODUCED = "not_reproduced"
+    # The op run again elsewhere.
+    KERNEL_WRONG = "kernel_wrong"
+    KERNEL_UNSTEADY = "kernel_unsteady"
     # Structure and weights.
     MISMATCH = "mismatch"
     WIDE_KERNELS = "wide_kernels"

@@ -9,7 +9,7 @@ from forensics.detectors.data_scale import max_abs
 from forensics.detectors.half_precision import is_half
 from forensics.diagnosis.clues import Clue, Sign
 from forensics.domain.findings import Finding
-from forensics.domain.replay import Origin, Phase, ReplayResult, ReplayStatus
+from forensics.domain.replay import Blame, Origin, Phase, ReplayResult, ReplayStatus, WhoseBug
 from forensics.domain.run import TensorStats
 from forensics.domain.scene import Scene
 
@@ -68,6 +68,8 @@ def replay_clues(scene: Scene, findings: Sequence[Finding]) -> Iterator[Clue]:
         and replay.origin.phase is not Phase.INPUT
     )
     yield from _trials(replay, grew)
+    if replay.whose_bug is not None:
+        yield from _whose(replay.whose_bug)
 
 
 def _stayed_finite(replay: ReplayResult) -> bool:
@@ -83,6 +85,18 @@ def _stayed_finite(replay: ReplayResult) -> bool:
         and seen is not None
         and (seen.loss is None or math.isfinite(seen.loss))
     )
+
+
+def _whose(found: WhoseBug) -> Iterator[Clue]:
+    """Say that the op answers wrongly to operands in range; what is the program's says nothing."""
+    if found.verdict is Blame.FRAMEWORK_DEFECT:
+        yield Clue(
+            Sign.KERNEL_WRONG,
+            "the op's operands are finite and in range and so is the float64 reference, but not "
+            "the kernel's answer",
+        )
+    elif found.verdict is Blame.HARDWARE_SUSPECTED:
+        yield Clue(Sign.KERNEL_UNSTEADY, "the same op answers differently to the same operands")
 
 
 def origin_clues(found: Origin, scene: Scene, codes: set[str]) -> Iterator[Clue]:

@@ -183,6 +183,10 @@ model.fit(..., callbacks=[forensics.FlightRecorder(LOGDIR)])"""
 _REPLAY = """\
 forensics analyze LOGDIR --replay train.py:replay_case"""
 
+_REPORT = """\
+# writes DIR/reproducer.py, which needs TensorFlow only: attach it to an issue
+forensics analyze LOGDIR --replay train.py:replay_case --reproducer DIR"""
+
 REMEDIES: dict[str, tuple[str, str]] = {
     "clip_global_norm": ("one bad step cannot move the weights far", _CLIP),
     "learning_rate_div_10": ("the step stays inside the stable range", _RATE),
@@ -238,6 +242,7 @@ REMEDIES: dict[str, tuple[str, str]] = {
     "jit_off": ("the kernels are those of TensorFlow, not of XLA", _NO_JIT),
     "restore_clean": ("the run starts from finite weights", _RESTORE),
     "repeat_elsewhere": ("tells a machine's fault from the program's", _REPLAY),
+    "report_defect": ("a script of one op lets the maintainers see and mend it", _REPORT),
     "replay": ("names the op that made the first bad value", _REPLAY),
     "record": ("keeps the failing batch and state next time", _RECORD),
 }

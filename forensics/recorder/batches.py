@@ -79,7 +79,8 @@ def _splits(value: Any) -> Any:
 def _dense(value: Any, name: str, arrays: Arrays) -> Any:
     tensor = isinstance(value, tf.Tensor | tf.Variable)
     try:
-        array = np.asarray(value.numpy() if tensor else value)
+        # of a tensor on the CPU this is a view; `numpy()` would copy it
+        array = np.asarray(value)
     except Exception as error:
         raise Unrecordable(f"{name} is a {type(value).__name__}") from error
     while name in arrays or name == STRUCTURE:

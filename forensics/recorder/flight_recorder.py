@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from forensics.recorder.batches import Unrecordable, encode_batch
 from forensics.recorder.files import write_json, write_npz
@@ -76,7 +77,7 @@ class FlightRecorder(keras.callbacks.Callback):
         self._readings: dict[str, Readings] = {}
         self._manifest: dict[str, Any] | None = None
         self._original: Any = None
-        self._spread = False
+        self._spread = self._lost = False
 
     # -- model.fit
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -145,17 +146,9 @@ class FlightRecorder(keras.callbacks.Callback):
         """Record the batch of the next step, and now and then the state before it."""
         if self._manifest is None:
             self._start()
-        assert self.step is not None and self._manifest is not None
-        step = self.step
-        if self._ring.wants_state(step):
-            self._record_state(step)
-        if self._ring.wants_batch(step):
-            try:
-                write_npz(self._ring.batch_path(step), encode_batch(batch))
-                self._ring.added_batch(step)
-            except Unrecordable as error:
-                self._miss(f"the batches: {error}")
-        self.step = step + 1
+        assert self.step is not None
+        self._attempt(self._record, self.step, batch)
+        self.step += 1
 
     def after(self, loss: Any = None, gradients: Any = None, variables: Any = None) -> None:
         """Log the step whose batch was recorded last.
@@ -222,17 +215,33 @@ class FlightRecorder(keras.callbacks.Callback):
             (None, why) if why else (MODEL, None)
         )
 
+    def _record(self, step: int, batch: Any) -> None:
+        if self._ring.wants_state(step):
+            self._record_state(step)
+        if self._ring.wants_batch(step):
+            try:
+                write_npz(self._ring.batch_path(step), encode_batch(batch))
+                self._ring.added_batch(step)
+            except Unrecordable as error:
+                self._miss(f"the batches: {error}")
+
+    def _attempt(self, act: Callable[..., None], *arguments: Any) -> None:
+        """Let training go on without a recorder when the disk is full or gone."""
+        if self._lost:
+            return
+        try:
+            act(*arguments)
+        except (OSError, tf.errors.OpError) as error:
+            self._lost = True
+            warnings.warn(f"FlightRecorder records no more: {error}", stacklevel=4)
+
     def _record_state(self, step: int) -> None:
         arrays, bad = encode_state(self._watched, step)
         if bad is None:
-            thawed = self._ring.frozen is not None
             write_npz(self._ring.state_path(step), arrays)
             self._ring.added_state(step)
-            if thawed:
-                self._note_frozen(None)
-            return
-        self._ring.looked_at_state(step)
-        self._freeze(step, f"{bad} is not finite before step {step}")
+        else:
+            self._freeze(step, f"{bad} is not finite before step {step}")
 
     def _measured(self) -> dict[str, float]:
         """Return what the hooks saw; of several optimizers, tags begin with the name."""
@@ -245,6 +254,9 @@ class FlightRecorder(keras.callbacks.Callback):
     def _finish(self, scalars: dict[str, float]) -> None:
         assert self.step is not None
         step = self.step - 1
+        self._attempt(self._log, step, scalars)
+
+    def _log(self, step: int, scalars: dict[str, float]) -> None:
         self._events.add(step, {PREFIX + tag: value for tag, value in scalars.items()})
         bad = next((t for t, v in scalars.items() if _is_loss(t) and not math.isfinite(v)), None)
         if bad is not None:
@@ -252,12 +264,9 @@ class FlightRecorder(keras.callbacks.Callback):
 
     def _freeze(self, step: int, why: str) -> None:
         if self._ring.freeze(step):
-            self._note_frozen({"step": step, "why": why})
-
-    def _note_frozen(self, what: dict[str, Any] | None) -> None:
-        assert self._manifest is not None
-        self._manifest["frozen"] = what
-        self._write_manifest()
+            assert self._manifest is not None
+            self._manifest["frozen"] = {"step": step, "why": why}
+            self._write_manifest()
 
     def _miss(self, what: str) -> None:
         assert self._manifest is not None

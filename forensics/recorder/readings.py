@@ -37,6 +37,7 @@ class Readings:
         self._optimizer, self._compiled = optimizer, compiled
         self._values: Any = None
         self._paths: list[str] = []
+        self._layers: dict[str, list[int]] = {}
         self._serial = _ABSENT
         self._scaled: Any = None
         self._own: dict[str, Callable[..., Any]] = {}
@@ -65,29 +66,21 @@ class Readings:
         """Return what the last update measured; empty when there was none since the last call."""
         if self._values is None:
             return {}
-        values = self._values.numpy()
-        if float(values[_SERIAL]) == self._serial:
+        values = np.asarray(self._values.read_value()).tolist()
+        if values[_SERIAL] == self._serial:
             return {}
-        self._serial = float(values[_SERIAL])
-        found = {"learning_rate": float(values[_RATE]), "loss_scale": float(values[_SCALE])}
+        self._serial = values[_SERIAL]
+        found = {"learning_rate": values[_RATE], "loss_scale": values[_SCALE]}
         found = {name: value for name, value in found.items() if value != _ABSENT}
         if values[_HAS_LOSS]:
-            found["loss"] = float(values[_LOSS])
-        norms = values[_NORMS:].astype(np.float64)
-        present = norms != _ABSENT
-        found["gradient_norm"] = _joined(norms[present])
-        for layer, places in self._layers().items():
-            own = norms[[p for p in places if present[p]]]
-            if len(own):
+            found["loss"] = values[_LOSS]
+        norms = values[_NORMS:]
+        found["gradient_norm"] = _joined(norms)
+        for layer, places in self._layers.items():
+            own = [norms[place] for place in places]
+            if any(norm != _ABSENT for norm in own):
                 found[f"gradient_norm/{layer}"] = _joined(own)
         return found
-
-    def _layers(self) -> dict[str, list[int]]:
-        """Places of the variables of each layer: the path of a variable without its last part."""
-        layers: dict[str, list[int]] = {}
-        for place, path in enumerate(self._paths):
-            layers.setdefault(path.rpartition("/")[0] or path, []).append(place)
-        return layers
 
     # -- inside the step
     def _scale_loss(self, loss: Any) -> Any:
@@ -104,7 +97,7 @@ class Readings:
     def _measure(self, grads: list[Any], variables: Sequence[Any]) -> None:
         paths = [getattr(v, "path", None) or v.name for v in variables]
         if self._values is None or paths != self._paths:
-            self._paths = paths
+            self._paths, self._layers = paths, _by_layer(paths)
             with tf.init_scope():
                 self._values = tf.Variable(
                     np.full(_NORMS + len(paths), _ABSENT, np.float32),
@@ -173,8 +166,14 @@ def _rate(optimizer: Any) -> Any:
         return _ABSENT
 
 
-def _joined(norms: np.ndarray[Any, Any]) -> float:
-    largest = float(np.max(norms, initial=0.0))
-    if not math.isfinite(largest) or not np.isfinite(norms).all() or largest == 0:
-        return float(np.sum(norms))
-    return largest * float(np.sqrt(np.square(norms / largest).sum()))
+def _joined(norms: list[float]) -> float:
+    """Norm of all gradients together; squares of finite float32 fit into float64."""
+    return math.sqrt(sum(norm * norm for norm in norms if norm != _ABSENT))
+
+
+def _by_layer(paths: list[str]) -> dict[str, list[int]]:
+    """Places of the variables of each layer: the path of a variable without its last part."""
+    layers: dict[str, list[int]] = {}
+    for place, path in enumerate(paths):
+        layers.setdefault(path.rpartition("/")[0] or path, []).append(place)
+    return layers

@@ -5,9 +5,9 @@ so that these steps can be run again exactly. A state is written every ``every``
 ones that one is kept which still has to give the lead. At most two states and ``every + 2 * keep``
 batches lie there.
 
-When the loss or the state goes bad, the ring stops at the failure: ``keep`` more batches are added
-(for remedies to prove themselves on) and nothing is removed, until a whole period went well and the
-state is finite.
+When the loss or the state goes bad, the ring stops at the failure, for good: ``keep`` more batches
+are added (for remedies to prove themselves on) and nothing is removed. Training may recover, e.g.
+by a loss scale that skips the step; what is asked about later is the first failure.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ class Ring:
     def __init__(self, folder: Path, keep: int, every: int) -> None:
         self.folder, self.keep, self.every = folder, keep, every
         self.frozen: int | None = None
-        """Step that went bad, while the ring stands still."""
-        self._troubled = False
+        """Step that went bad, where the ring stands still."""
         self._states: list[int] = []
         self._batches: list[int] = []
         self._due: int | None = None
@@ -66,18 +65,8 @@ class Ring:
         return self.folder / f"state-{step:09d}.npz"
 
     def wants_state(self, step: int) -> bool:
-        """Whether the state before `step` is due, and nothing went bad since the last one was."""
-        if self._due is not None and step < self._due:
-            return False
-        if self._troubled:
-            self._troubled = False
-            self.looked_at_state(step)
-            return False
-        return True
-
-    def looked_at_state(self, step: int) -> None:
-        """Put the next state off by a period: this one was written, or was not fit to be."""
-        self._due = step + self.every
+        """Whether the state before `step` is due."""
+        return self.frozen is None and (self._due is None or step >= self._due)
 
     def wants_batch(self, step: int) -> bool:
         """Whether the batch of `step` still belongs to what is recorded."""
@@ -85,17 +74,15 @@ class Ring:
 
     def freeze(self, step: int) -> bool:
         """Stand still at a bad step; whether it had not already."""
-        self._troubled = True
         if self.frozen is not None:
             return False
         self.frozen = step
         return True
 
     def added_state(self, step: int) -> None:
-        """Go on from a state that is finite."""
-        self.frozen = None
+        """Remove what is no longer needed now that the state before `step` is there."""
         self._states.append(step)
-        self.looked_at_state(step)
+        self._due = step + self.every
         self._remove_old(step)
 
     def added_batch(self, step: int) -> None:

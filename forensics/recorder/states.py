@@ -34,7 +34,7 @@ def encode_state(watched: Mapping[str, Any], step: int) -> tuple[dict[str, Array
     index: list[dict[str, Any]] = []
     bad = None
     for owner, role, place, variable in variables_of(watched):
-        value = np.asarray(variable.numpy())
+        value = _value(variable)
         if value.dtype.hasobject:
             continue
         path = str(getattr(variable, "path", None) or variable.name)
@@ -67,6 +67,13 @@ def variables_of(watched: Mapping[str, Any]) -> Iterator[tuple[str, str, int, An
     seed = _global_seed()
     if seed is not None:
         yield GLOBAL_SEED, "weight", 0, seed
+
+
+def _value(variable: Any) -> Array:
+    """Return the value as a view where there can be one, good until the file is written."""
+    held = variable.value
+    held = held() if callable(held) else held
+    return np.asarray(held.read_value() if hasattr(held, "read_value") else held)
 
 
 def _finite(value: Array) -> bool:

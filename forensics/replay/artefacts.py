@@ -38,12 +38,15 @@ def with_reproducer(result: ReplayResult, private: Path, wanted: Path | None) ->
     -------
     ReplayResult
         With ``reproducer`` the script's path, relative to the working directory if it lies below
-        it; a reason is added when it could not be kept.
+        it; a remark is added when it could not be kept, or when its data are lost with `private`.
     """
     result = replace(result, reproducer=None)
     text = result.reproducer_script
-    if wanted is None or text is None:
+    if text is None:
         return result
+    if wanted is None:
+        needs = f"the reproducer reads {DATA}: --reproducer DIR keeps it"
+        return _remarked(result, needs) if DATA in text else result
     try:
         data = read_data(private / DATA) if DATA in text else None
         wanted.mkdir(parents=True, exist_ok=True)
@@ -51,8 +54,7 @@ def with_reproducer(result: ReplayResult, private: Path, wanted: Path | None) ->
             _put(wanted / DATA, data)
         _put(wanted / SCRIPT, text.encode("utf-8"))
     except (OSError, ValueError) as error:
-        why = f"the reproducer could not be kept: {error}"
-        return replace(result, reason="; ".join(filter(None, [result.reason, why])))
+        return _remarked(result, f"the reproducer could not be kept: {error}")
     return replace(result, reproducer=_said(wanted / SCRIPT))
 
 
@@ -92,6 +94,10 @@ def _check_archive(descriptor: int) -> None:
             raise ValueError(f"{DATA} holds {name[:60]!r}, which is no array")
     if sum(m.file_size for m in members) > MAX_UNPACKED:
         raise ValueError(f"{DATA} unpacks to more than {MAX_UNPACKED >> 20} MB")
+
+
+def _remarked(result: ReplayResult, remark: str) -> ReplayResult:
+    return replace(result, reason="; ".join(filter(None, [result.reason, remark])))
 
 
 def _put(path: Path, content: bytes) -> None:

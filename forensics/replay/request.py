@@ -7,6 +7,9 @@ from pathlib import Path
 
 from forensics.domain.run import Run
 
+TRIAL_SECONDS = 35.0
+"""What is known of a failure is told anyway, and people wait for the report."""
+
 SYMPTOMS = ("non_finite", "diverged", "none")
 
 
@@ -72,6 +75,8 @@ class ReplayRequest:
         steps of checkpoints.
     suspicions : tuple of str
         Codes of the findings that are no mere remarks: what makes a run suspect that stays finite.
+    trial_seconds : float
+        Seconds of wall clock for running remedies; 0: none is run.
     options : ReplayOptions
         What else is wanted.
     """
@@ -86,4 +91,5 @@ class ReplayRequest:
     loss_limit: float | None = None
     step_offset: int = 0
     suspicions: tuple[str, ...] = ()
+    trial_seconds: float = TRIAL_SECONDS
     options: ReplayOptions = ReplayOptions()

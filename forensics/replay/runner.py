@@ -113,6 +113,8 @@ def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
         calm = [c for c in starts if (c.step or 0) <= max(0, request.interval[0])]
         starts = calm or starts
     wanted = request.symptom != "none"
+    # a batch that is named is that of the failing step, however old the state is that it meets
+    named = _last_step(request) if wanted and request.options.batch is not None else None
     return {
         "source": source.kind.value,
         "file": str(source.path),
@@ -123,11 +125,12 @@ def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
             {
                 "path": str(root / c.path),
                 "name": c.path,
-                "step": (c.step or 0) + request.step_offset,
+                "step": named if named is not None else (c.step or 0) + request.step_offset,
                 "format": c.format.value,
             }
             for c in _offered(starts)
         ],
+        "built_step": named or 0,
         "last_step": _last_step(request),
         "failing_step": (
             None if request.failing_step is None else request.failing_step + request.step_offset
@@ -142,9 +145,9 @@ def _message(request: ReplayRequest, source: Source) -> dict[str, Any]:
         "symptom": request.symptom,
         "loss_limit": request.loss_limit,
         "suspicions": list(request.suspicions),
+        "trial_seconds": request.trial_seconds if request.options.trials else 0.0,
         "device": request.device,
         "scan": request.options.scan,
-        "trials": request.options.trials,
         "with_data": request.options.with_data,
         # the child stops by itself and still answers; the parent's limit is for a child that hangs
         "seconds": max(5.0, request.timeout * 0.85 - 5.0),

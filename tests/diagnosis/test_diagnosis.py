@@ -29,11 +29,13 @@ from forensics.domain.diagnosis import Cause, Diagnosis, Grade
 from forensics.domain.quantity import Quantity
 from forensics.domain.replay import (
     BadInput,
+    Blame,
     LayerObservation,
     Phase,
     ReplayStatus,
     Trial,
     TrialStatus,
+    WhoseBug,
 )
 from forensics.domain.run import TensorKind, TensorStats
 from forensics.domain.scene import Scene
@@ -245,6 +247,30 @@ SCENES: list[tuple[str, Scene, Cause]] = [
         logged(curve([NAN] * 5), checkpoints=[checkpoint(0, tensor("w", nan=4))]),
         Cause.POISONED_START,
     ),
+    (
+        "a kernel that is wrong",
+        at(
+            origin=origin("Erfinv", inputs=(operand(-1, 1),)),
+            whose_bug=WhoseBug(Blame.FRAMEWORK_DEFECT, "Erfinv should not answer Inf here"),
+        ),
+        Cause.FRAMEWORK_DEFECT,
+    ),
+    (
+        "a kernel that answers now this, now that",
+        at(
+            origin=origin("RealDiv", inputs=(operand(-1, 1), operand(1, 2))),
+            whose_bug=WhoseBug(Blame.HARDWARE_SUSPECTED, "3 of 6 runs answered otherwise"),
+        ),
+        Cause.HARDWARE_SUSPECTED,
+    ),
+    (
+        "an op that does what it documents",
+        at(
+            origin=origin("Erfinv", inputs=(operand(-1, 1),)),
+            whose_bug=WhoseBug(Blame.USER, "no finite answer exists"),
+        ),
+        Cause.UNSTABLE_LOSS,
+    ),
     ("vanishing gradients", logged(flat, *norms), Cause.VANISHING_GRADIENTS),
     ("dead without a spike", logged(flat, *dying, living), Cause.DEAD_UNITS),
     ("dead after a spike", logged(spiked, *dying, living), Cause.LEARNING_RATE_TOO_HIGH),
@@ -326,6 +352,7 @@ def test_every_named_cause_has_a_scene() -> None:
         Cause.LABEL_OUT_OF_RANGE, Cause.BAD_INITIALIZATION, Cause.PRECISION_OVERFLOW,
         Cause.LOSS_ACTIVATION_MISMATCH, Cause.DEAD_UNITS, Cause.OPTIMIZER_STATE,
         Cause.POISONED_START, Cause.PLATEAU, Cause.HEALTHY, Cause.UNKNOWN,
+        Cause.FRAMEWORK_DEFECT, Cause.HARDWARE_SUSPECTED,
     }  # fmt: skip
     assert wanted <= {s[2] for s in SCENES}
 

@@ -107,6 +107,32 @@ def test_a_part_that_cannot_be_recorded_does_not_stop_training(tmp_path: Path) -
     assert "the batches: path" in manifest(tmp_path)["not_recorded"][0]
 
 
+def test_a_full_disk_does_not_stop_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    from forensics.recorder import FlightRecorder
+    from forensics.recorder import files as written
+
+    plain = written.write_npz
+
+    def full(path: Path, arrays: Any) -> None:
+        if "batch-000000003" in path.name:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        plain(path, arrays)
+
+    monkeypatch.setattr("forensics.recorder.flight_recorder.write_npz", full)
+    x, y, _ = data()
+    model = network()
+    with pytest.warns(UserWarning, match=r"records no more: .*no space left"):
+        history = model.fit(
+            x, y, batch_size=14, verbose=0, callbacks=[FlightRecorder(tmp_path)]
+        ).history
+    assert np.isfinite(history["loss"]).all()
+    assert files(tmp_path, "batch") == [0, 1, 2]
+
+
 def test_two_replicas_are_refused_in_words(tmp_path: Path) -> None:
     import subprocess
     import sys

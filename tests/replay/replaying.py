@@ -17,7 +17,7 @@ from forensics.domain.run import (
     Run,
     StepSource,
 )
-from forensics.replay.request import ReplayOptions, ReplayRequest
+from forensics.replay.request import ReplayRequest
 from forensics.replay.runner import run_replay
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -27,15 +27,12 @@ def replay(
     program: str,
     function: str = "replay_case",
     checkpoint: Path | None = None,
-    trials: bool = False,
     **fields: Any,
 ) -> ReplayResult:
-    """Replay a program; with a `failing_step` the run counts as gone non-finite there.
-
-    No remedy is tried unless asked for: that takes longer than all the rest.
-    """
-    fields.setdefault("options", ReplayOptions(trials=trials))
+    """Replay a program; with a `failing_step` the run counts as gone non-finite there."""
     fields.setdefault("symptom", "non_finite" if "failing_step" in fields else "none")
+    # remedies take longer than all the rest: tests of them ask for them
+    fields.setdefault("trial_seconds", 0.0)
     checkpoints = () if checkpoint is None else (clean(checkpoint),)
     root = "/nowhere" if checkpoint is None else str(checkpoint.parent)
     request = ReplayRequest(

@@ -43,6 +43,8 @@ def test_a_script_is_written_from_the_answer_and_its_path_is_said(
 def test_without_a_folder_or_a_script_nothing_is_kept(private: Path, tmp_path: Path) -> None:
     assert with_reproducer(result(SCRIPT), private, None).reproducer is None
     assert with_reproducer(result(None), private, tmp_path / "out").reproducer is None
+    assert with_reproducer(result(SCRIPT), private, None).reason == ""
+    assert "--reproducer DIR" in with_reproducer(result(WITH_DATA), private, None).reason
     assert not (tmp_path / "out").exists()
 
 

@@ -58,7 +58,7 @@ def test_a_bad_batch_has_no_op_and_is_shown_only_where_data_may_be_kept(tmp_path
     result = replay("single_ops", "batch_case", failing_step=3, options=options)
     verdict, reason = blamed(result)
     assert verdict is Blame.USER
-    assert "x came with its bad values" in reason
+    assert "they are in the batch (x)" in reason
     assert result.reproducer_script is not None and "raw_ops" not in result.reproducer_script
     with np.load(tmp_path / "reproducer.npz") as data:
         assert np.argwhere(np.isnan(data["x"])).tolist() == [[4, 0]]

@@ -7,11 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from forensics.domain.replay import Phase, ReplayStatus
 from forensics.replay.containment import Containment
 from forensics.replay.worker import placement
+from forensics.replay.worker.tensors import make_finite
 from tests.replay.replaying import replay
 
 CARDS = ("/dev/nvidia0", "/dev/kfd", "/proc/driver/nvidia/version")
@@ -133,6 +135,16 @@ def test_a_step_that_fails_nowhere_op_by_op_claims_nothing() -> None:
     found, said = traces.run("GPU A")
     assert (traces.places, said) == ([placement.HOST, None], [])
     assert found.eager_outcome.symptom is None
+
+
+def test_a_copy_of_a_value_is_not_taken_for_the_value() -> None:
+    there = SimpleNamespace(backing_device="/job:localhost/replica:0/task:0/device:GPU:0")
+    here = SimpleNamespace(backing_device="/job:localhost/replica:0/task:0/device:CPU:0")
+    array = np.asarray([1.0, np.nan, 3.0], np.float32)
+    assert not make_finite(there, array)
+    assert np.isnan(array[1])
+    assert make_finite(here, array)
+    assert array.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_the_child_takes_of_a_card_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:

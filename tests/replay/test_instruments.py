@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,7 @@ from forensics.replay.worker import (
     probes,
     programs,
     randomness,
+    reproduce,
     restore,
     scopes,
     state,
@@ -138,6 +141,19 @@ def test_jit_is_off_within_and_on_again_after() -> None:
     with modes.without_jit(steps):
         assert mode() == ["graph", "graph"]
     assert mode() == ["jit", "jit"]
+
+
+def test_xla_is_asked_to_warn_of_nan_on_a_gpu_only_where_it_compiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    for jit, device, said in ((False, "GPU x", False), (True, "CPU", False), (True, "GPU x", True)):
+        model.compile("sgd", "mse", jit_compile=jit)
+        case = entry.Case({"model": model, "batch": str})
+        steps = stepper.Stepper(case, state.State(case.restore))
+        assert (modes.detect_nan_on_gpu(steps, device) is not None) == said
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to= --xla_gpu_detect_nan=warning"
 
 
 # -- ops that cannot be repeated
@@ -329,3 +345,32 @@ def test_a_shuffle_is_found_at_any_stage() -> None:
     shuffled = tf.data.Dataset.range(8).shuffle(8)
     assert candidates.shuffles(shuffled.batch(2).prefetch(1))
     assert candidates.shuffles(tf.data.Dataset.zip((plain, shuffled)))
+
+
+# -- repeating a step
+
+
+def test_a_step_that_fails_now_and_then_is_repeated_k_of_n() -> None:
+    """Every third call fails; the state differs by rounding."""
+    weight, calls_made = tf.Variable(tf.ones(2)), [0]
+
+    def step(x: Any) -> Any:
+        calls_made[0] += 1
+        weight.assign_add(tf.fill([2], 1e-8 * calls_made[0]))
+        return x * (np.nan if calls_made[0] % 3 == 0 else 1.0)
+
+    steps = prepared(
+        entry.Case({"step": step, "batch": lambda n: np.ones(1), "restore": {"weight": weight}})
+    )
+    calls_made[0] = 2
+    before = steps.state.snapshot()
+    failure: Any = SimpleNamespace(
+        before=before, batch=steps.batch(0), outcome=steps.own(steps.batch(0)), symptom="loss"
+    )
+    found = reproduce.Repeater(steps, failure, "CPU", None, time.monotonic() + 600).run()
+    (attempt,) = found.attempts
+    assert (attempt["mode"], attempt["outcome"]) == ("eager", "loss is NaN")
+    # the one that was met, then calls 4 to 12
+    assert (attempt["times_reproduced"], attempt["times_run"]) == (4, 10)
+    assert found.determinism == "tolerance"
+    assert found.random_ops == [] and not found.jit_only

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forensics.domain.replay import Origin, Phase, ReplayResult, ReplayStatus, TrialStatus
+from forensics.domain.replay import Origin, Phase, ReplayResult, ReplayStatus
 from tests.replay.replaying import PROGRAMS, replay, train
 
 pytestmark = pytest.mark.tf
@@ -161,40 +161,6 @@ def test_a_value_laundered_by_max_pooling_is_traced_to_where_it_was_made() -> No
     assert origin.source.line == line_of("laundered", "/ spread")
     assert result.samples == (2,)
     assert result.other_origins == ()
-
-
-@pytest.mark.slow
-def test_a_learning_rate_that_is_too_high_is_proven_by_a_lower_one() -> None:
-    result = replay("high_rate", failing_step=300, interval=(0, 300), trials=True)
-    assert result.status is ReplayStatus.REPRODUCED
-    assert result.step is not None and 0 < result.step < 300
-    trials = {t.remedy: t for t in result.trials}
-    lower = trials["learning_rate_div_10"]
-    assert lower.status is TrialStatus.FIXED
-    assert lower.steps_survived is not None and lower.steps_survived > 50
-    assert lower.loss_after is not None and lower.loss_before is not None
-    assert lower.loss_after < lower.loss_before
-    assert f"fails at step {result.step}" in lower.baseline
-
-
-@pytest.mark.slow
-def test_a_divergence_is_judged_by_the_limit_of_the_loss() -> None:
-    result = replay(
-        "high_rate",
-        trials=True,
-        failing_step=8,
-        interval=(2, 10),
-        symptom="diverged",
-        loss_limit=1e4,
-    )
-    assert result.status is ReplayStatus.REPRODUCED
-    assert result.symptom == "diverged"
-    assert result.step is not None and result.step < 20
-    assert "passed" in result.attempts[0].outcome
-    assert result.attempts[0].times_reproduced == 3
-    assert result.origin is None
-    trials = {t.remedy: t.status for t in result.trials}
-    assert trials["learning_rate_div_10"] is TrialStatus.FIXED
 
 
 @pytest.mark.slow

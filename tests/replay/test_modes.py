@@ -36,8 +36,10 @@ def test_a_loop_that_fails_only_as_a_graph_is_named_by_a_dump() -> None:
     assert "only the graph mode fails" in result.reason
     assert result.determinism == "bitwise"
     assert result.check_numerics is not None and result.check_numerics.op_type == "Log"
+    assert "tf.raw_ops.Log(x=x)" in (result.reproducer_script or "")
 
 
+@pytest.mark.slow
 def test_an_op_that_fails_only_under_xla_is_named_with_what_it_differentiates() -> None:
     result = replay("one_mode_only", "compiled_case", failing_step=3)
     origin = found(result, "compiled_ops")
@@ -48,6 +50,11 @@ def test_an_op_that_fails_only_under_xla_is_named_with_what_it_differentiates() 
     assert origin.source.line == line_of("one_mode_only", "root = tf.sqrt")
     assert result.samples == (2,)
     assert result.chain[-1] == "net/out/kernel"
+    # the op is asked, and reproduced, as XLA compiles it
+    assert result.whose_bug is not None
+    answers = {r.engine: r.finite for r in result.whose_bug.references}
+    assert answers["XLA (jit_compile=True)"] is False and answers["eager"] is True
+    assert "jit_compile=True" in (result.reproducer_script or "")
     # the numerics check cannot be compiled, and without XLA there is nothing to see
     assert result.check_numerics is None
     assert "it cannot be used with XLA" in result.reason
@@ -93,9 +100,11 @@ def test_a_function_compiled_earlier_is_looked_into() -> None:
     assert result.samples == (3,)
     assert result.check_numerics is not None
     assert result.check_numerics.op_type.startswith("__forward_logs")
+    assert "tf.raw_ops.Rsqrt" in (result.reproducer_script or "")
     assert "carries no checks" in result.reason
 
 
+@pytest.mark.slow
 def test_an_op_of_another_thread_is_traced() -> None:
     result = replay("no_program", "threaded_case", failing_step=2)
     origin = found(result, "own_trace")
@@ -107,6 +116,7 @@ def test_an_op_of_another_thread_is_traced() -> None:
     assert "sees no ops of other threads" in result.reason
 
 
+@pytest.mark.slow
 def test_what_differs_from_the_run_is_said_from_facts() -> None:
     result = replay("not_met", "shuffled_case", failing_step=3)
     assert result.status is ReplayStatus.NOT_REPRODUCED
@@ -119,6 +129,7 @@ def test_what_differs_from_the_run_is_said_from_facts() -> None:
     assert "the run's is not recorded, the replay used a CPU" in said
 
 
+@pytest.mark.slow
 def test_without_callbacks_on_ops_a_dump_speaks_and_the_report_says_so() -> None:
     result = replay("no_program", "without_op_callbacks_case", failing_step=2)
     origin = found(result, "debug_dump")

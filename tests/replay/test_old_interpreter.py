@@ -159,7 +159,7 @@ def names_the_logarithm(origin: Origin) -> None:
 @pytest.mark.tf
 @pytest.mark.slow
 def test_a_fit_is_replayed_from_every_format_of_keras_2(python: Path, checkpoints: Path) -> None:
-    from_scratch, origin = old_replay(python, "fit_case")
+    from_scratch, origin = old_replay(python, "fit_case", trial_seconds=60.0)
     names_the_logarithm(origin)
     assert from_scratch.samples == (3,)
     assert from_scratch.culprits == ((3,),)
@@ -198,6 +198,7 @@ def test_a_lower_rate_is_tried_on_both_generations_of_optimizers(
         function,
         failing_step=300,
         interval=(0, 300),
+        trial_seconds=60.0,
         options=ReplayOptions(python=python),
     )
     assert result.status is ReplayStatus.REPRODUCED, result.reason

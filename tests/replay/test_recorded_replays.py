@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,11 +33,14 @@ def run_program(file: Path, *arguments: str) -> None:
     )
 
 
+def first_bad_loss(logdir: Path) -> int:
+    loss = next(s for s in read(logdir).of(Quantity.TRAIN_LOSS) if s.tag == "train/loss")
+    return int(loss.steps[~np.isfinite(loss.values)][0])
+
+
 def replayed(logdir: Path, entry: str, batch: Path | None = None) -> ReplayResult:
     """Replay the failure that the logs show, as the pipeline asks for it."""
-    run = read(logdir)
-    loss = next(s for s in run.of(Quantity.TRAIN_LOSS) if s.tag == "train/loss")
-    step = int(loss.steps[~np.isfinite(loss.values)][0])
+    run, step = read(logdir), first_bad_loss(logdir)
     request = ReplayRequest(
         run, entry, "cpu", 240.0, step, (max(0, step - 1), step), "non_finite",
         options=ReplayOptions(batch=batch),
@@ -109,13 +113,19 @@ def test_a_recording_elsewhere_keeps_its_states(recorded: Path, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_saved_model_and_the_batch_it_fails_on(recorded: Path, tmp_path: Path) -> None:
-    batch = tmp_path / "batch.npz"
+    """The model lies elsewhere, and the log has no checkpoint: the batch is of the failing step."""
+    batch, logdir = tmp_path / "batch.npz", tmp_path / "logs"
+    logdir.mkdir()
+    (events,) = (recorded / "flight").glob("*tfevents*")
+    shutil.copy(events, logdir)
     x = np.zeros((3, 4), np.float32)
     x[1, 0] = 90.0
     np.savez_compressed(batch, x=x, y=np.zeros((3, 1), np.float32))
-    result = replayed(recorded, str(recorded / "flight/model.keras"), batch)
+    result = replayed(logdir, str(recorded / "flight/model.keras"), batch)
     assert result.status is ReplayStatus.REPRODUCED, result.reason
     assert result.source == "keras_file"
+    assert result.started_from == "model.keras"
+    assert result.step == first_bad_loss(logdir)
     assert result.samples == (1,)
     assert result.origin is not None and result.origin.op_type == "Exp"
 
@@ -127,6 +137,7 @@ def test_a_batch_that_was_recorded_can_be_named(recorded: Path) -> None:
     named = recorded / "flight" / f"batch-{step:09d}.npz"
     result = replayed(recorded, f"{PROGRAMS / 'recorded.py'}:unordered_case", named)
     assert result.status is ReplayStatus.REPRODUCED, result.reason
+    assert result.step == step + 1, "where the log shows it"
     assert result.samples == (bad_row(recorded, step),)
 
 

@@ -118,7 +118,7 @@ def operands_of_one(op: str) -> list[Any]:
 
 @pytest.mark.tf
 def test_references_answer_what_the_float64_kernels_answer() -> None:
-    from forensics.replay.worker.opcall import call_of
+    from forensics.replay.worker.op_definition import call_of
 
     cases: list[tuple[str, list[Any], dict[str, Any]]] = []
     cases += [(op, operands_of_one(op), {}) for op in ONE]

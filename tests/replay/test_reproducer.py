@@ -17,12 +17,15 @@ import pytest
 
 from forensics.replay.worker import arrays
 from forensics.replay.worker.failing_op import FailingOp, gist
-from forensics.replay.worker.opcall import JIT, call_of
+from forensics.replay.worker.op_definition import call_of
+from forensics.replay.worker.opcall import JIT
 from forensics.replay.worker.reproducer import make
+from forensics.replay.worker.reproducer.header import FAILS, WORKS
+from forensics.replay.worker.reproducer.lines import operand_lines
 from forensics.replay.worker.reproducer.proof import Proof, prove
-from forensics.replay.worker.reproducer.script import FAILS, MAX_LINES, WORKS
+from forensics.replay.worker.reproducer.script import MAX_LINES
 from forensics.replay.worker.reproducer.shrink import Shrinker
-from forensics.replay.worker.reproducer.values import FEW, literal, simplified
+from forensics.replay.worker.reproducer.values import FEW, Operand, literal, simplified
 from tests.replay.failing import failing
 
 pytestmark = pytest.mark.tf
@@ -57,9 +60,7 @@ def place(folder: Path, **request: Any) -> make.Place:
 
 
 def made(op: FailingOp, folder: Path, **request: Any) -> str:
-    reproducer = make.reproducer(op, None, place(folder, **request))  # type: ignore[arg-type]
-    assert reproducer is not None
-    return reproducer.text
+    return make.of_op(op, place(folder, **request))
 
 
 def shapes_in(text: str) -> list[str]:
@@ -250,10 +251,7 @@ def test_operands_that_nothing_replaces_are_read_from_a_file(
     monkeypatch.setattr(make, "prove", here)
     monkeypatch.setattr(make, "SHRINK_SECONDS", 0.0)
     op = failing("Exp", [np.array([*RNG.normal(size=FEW), 99], ml_dtypes.bfloat16)])
-    reproducer = make.reproducer(op, None, place(tmp_path))  # type: ignore[arg-type]
-    assert reproducer is not None
-    assert "numbers of the run" in reproducer.text
-    assert any("reproducer.npz" in note for note in reproducer.notes)
+    assert "numbers of the run" in made(op, tmp_path)
     with np.load(tmp_path / "reproducer.npz") as data:
         assert data["x"].dtype == np.float32
 
@@ -324,6 +322,14 @@ def test_numbers_are_written_so_that_they_read_back() -> None:
     ):
         value = eval(literal(array), {"nan": np.nan, "inf": np.inf})
         np.testing.assert_array_equal(np.array(value).astype(array.dtype), array)
+
+
+def test_long_lines_are_broken_between_numbers() -> None:
+    array = np.array([1.25e-05, -3.5e-12] * 30)
+    lines = operand_lines("x", Operand(array), False)
+    assert len(lines) > 5
+    joined = "\n".join(lines).removeprefix("x = tf.constant(").removesuffix(", dtype=tf.float64)")
+    np.testing.assert_array_equal(eval(joined), array)
 
 
 def test_random_numbers_stand_in_for_what_no_constant_replaces() -> None:

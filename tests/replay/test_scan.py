@@ -42,7 +42,9 @@ def test_the_spread_of_batches_is_robust() -> None:
 
 @pytest.mark.tf
 def test_one_bad_row_of_shuffled_data_is_found() -> None:
-    result = replay("shuffled", "one_bad_row_case", failing_step=14, options=SCAN)
+    result = replay(
+        "shuffled", "one_bad_row_case", failing_step=14, options=SCAN, trial_seconds=30.0
+    )
     assert result.status is ReplayStatus.REPRODUCED, result.reason
     assert (result.step, result.symptom) == (14, "loss")
     assert "found by a scan, not by its step" in result.reason

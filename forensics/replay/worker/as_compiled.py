@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 from . import arrays
 from .programs import HANDLES, Executed, Program, is_pure
-from .trace import value_of
+from .tensors import value_of
 
 ALONE, WITH_PRODUCERS = 0, 3
 """How far back the producers of an op's operands are compiled with it."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 FUNCTION = "PartitionedCall"
+ONE_OP = "a compiled function counts as one op"
 DESCRIBED = 64
 """Births whose operands are described; a loop may give birth at every turn."""
 
@@ -46,7 +47,7 @@ def describe(trace: Trace, made: Made, skip: int) -> OpRecord:
 
 def _of_function(trace: Trace, record: OpRecord) -> None:
     """Name a function that was compiled, which runs as one op."""
-    said = "a compiled function counts as one op: %s" % record.name
+    said = "%s: %s" % (ONE_OP, record.name)
     if said not in trace.degradations:
         trace.degradations.append(said)
     record.op_type = FUNCTION

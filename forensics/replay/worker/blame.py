@@ -2,85 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from . import arrays
-from .engines import DOUBLE, Answers, ask, words
+from .comparison import EDGE, Comparison, tiny_of
+from .engines import DOUBLE, Answers, ask
 from .entry import brief
-from .failing_op import FailingOp
-from .references import NoReference, reference, widened
+from .failing_op import FailingOp, NoOperands
+from .references import NoReference, widened
 from .references.intermediates import largest_intermediate
+from .wording import described, held, kinds, versions
 
 USER, DEFECT, HARDWARE, UNDECIDED = (
     "user", "framework_defect", "hardware_suspected", "undecided",
 )  # fmt: skip
-EDGE = 0.99
-"""A result above this part of the dtype's largest number may be rounded past it: the float16
-spacing there is 1/2048 of the value, and a sum rounds more than once."""
 _REFUSALS = ("InvalidArgumentError", "OutOfRangeError", "ValueError", "TypeError", "IndexError")
-
-
-class Comparison:
-    """The non-finite elements of an answer against the reference.
-
-    Parameters
-    ----------
-    op : FailingOp
-        What answered.
-    values : list of array
-        The operands.
-    output : array
-        The answer.
-    """
-
-    def __init__(self, op: FailingOp, values: List[Any], output: Any) -> None:
-        exact = reference(op.call.op_type, values, op.call.attrs, op.slot)
-        self.mask = np.broadcast_to(arrays.bad_mask(output), output.shape)
-        exact = np.broadcast_to(np.asarray(exact), output.shape)
-        self.at_bad = exact[self.mask]
-        self.answered = output[self.mask]
-        self.limit = largest_of(output.dtype)
-        with np.errstate(all="ignore"):
-            size = np.abs(self.at_bad)
-            self.undefined = ~np.isfinite(self.at_bad)
-            self.beyond = ~self.undefined & (size > self.limit)
-            self.edge = ~self.undefined & ~self.beyond & (size > EDGE * self.limit)
-            self.fits = ~self.undefined & (size <= EDGE * self.limit)
-
-    def place(self, which: Any) -> Tuple[int, ...]:
-        """Where in the answer the first of some bad elements is."""
-        flat = np.nonzero(self.mask.ravel())[0][np.nonzero(which)[0][0]]
-        return tuple(int(i) for i in np.unravel_index(flat, self.mask.shape))
-
-    def example(self, which: Any) -> float:
-        """Exact value of the first of some bad elements."""
-        value = self.at_bad[which][0]
-        return float(value.real) if np.iscomplexobj(value) else float(value)
-
-    @property
-    def count(self) -> int:
-        """How many elements are bad."""
-        return int(self.at_bad.size)
-
-
-def largest_of(dtype: Any) -> float:
-    """Largest finite number of a float or complex dtype."""
-    dtype = np.dtype(dtype)
-    if not np.issubdtype(dtype, np.inexact):
-        # bfloat16, float8 and the like: TensorFlow knows
-        import tensorflow as tf
-
-        return float(tf.as_dtype(dtype).max)
-    return float(np.finfo(dtype).max)
-
-
-def tiny_of(dtype: Any) -> float:
-    """Smallest normal number of a float dtype."""
-    name = np.dtype(dtype).name
-    return float(np.finfo("float32" if name == "bfloat16" else name).tiny)
 
 
 def blame(op: FailingOp, deadline: float) -> Dict[str, Any]:
@@ -110,7 +48,7 @@ def blame(op: FailingOp, deadline: float) -> Dict[str, Any]:
         answers.references.insert(0, _numpy_said(compared))
         verdict, why = _decide(op, compared, answers)
     op.why = why
-    reason = "%s %s. %s" % (_what(op, output), words(output), why)
+    reason = "%s %s. %s" % (described(op, output), held(output), why)
     return {"verdict": verdict, "reason": reason, "references": answers.references}
 
 
@@ -139,7 +77,7 @@ def _decide(op: FailingOp, compared: Comparison, answers: Answers) -> Tuple[str,
         return _legitimate(op, compared, answers)
     example = "the exact result is finite (%.6g at %s, within %.3g, the largest %s)" % (
         compared.example(compared.fits), list(compared.place(compared.fits)), compared.limit,
-        _dtype_of(op),
+        compared.dtype,
     )  # fmt: skip
     between = largest_intermediate(name, op.values, op.call.attrs)
     if between > EDGE * compared.limit:
@@ -157,22 +95,27 @@ def _decide(op: FailingOp, compared: Comparison, answers: Answers) -> Tuple[str,
         return UNDECIDED, "%s, but operands are non-finite themselves (masks)" % example
     return DEFECT, (
         "all operands are finite and %s: %s should not answer %s here%s"
-        % (example, name, _kinds(compared), _who_is_right(answers))
+        % (
+            example,
+            name,
+            kinds(arrays.badness(compared.answered[compared.fits])),
+            _who_is_right(answers),
+        )
     )
 
 
 def _legitimate(op: FailingOp, compared: Comparison, answers: Answers) -> Tuple[str, str]:
     if compared.undefined.any():
-        said = "No finite answer exists for these operands: the float64 reference is %s too" % (
-            _number(compared.example(compared.undefined))
+        said = "No finite answer exists for these operands: the float64 reference is %.6g too" % (
+            compared.example(compared.undefined)
         )
     elif compared.beyond.any():
         said = "The exact result (%.6g) is beyond %.6g, the largest %s" % (
-            compared.example(compared.beyond), compared.limit, _dtype_of(op)
+            compared.example(compared.beyond), compared.limit, compared.dtype
         )  # fmt: skip
     else:
         return UNDECIDED, "the exact result (%.6g) lies at the very edge of %s" % (
-            compared.example(compared.edge), _dtype_of(op)
+            compared.example(compared.edge), compared.dtype
         )  # fmt: skip
     elements = int((compared.undefined | compared.beyond).sum())
     other = [e for e in _finite(answers) if e != DOUBLE or not compared.beyond.any()]
@@ -232,15 +175,10 @@ def _without_reference(op: FailingOp, answers: Answers, why: str) -> Tuple[str, 
     return UNDECIDED, "%s; every engine that answered says the same" % why
 
 
-def without_op(origin: Optional[Dict[str, Any]], why: str) -> Dict[str, Any]:
-    """Decide where there is no op to ask: values that came with the batch, or nothing known."""
-    verdict, reason = UNDECIDED, why
-    if origin is not None and origin["phase"] == "input":
-        verdict = USER
-        reason = "%s came with its bad values: %s, and there is none to reproduce" % (
-            origin["input"]["name"], why
-        )  # fmt: skip
-    return {"verdict": verdict, "reason": _versions() + reason, "references": []}
+def without_op(why: NoOperands) -> Dict[str, Any]:
+    """Decide where there is no op to ask: values that the program gave, or nothing known."""
+    reason = "%s%s; there is no op to ask or to reproduce" % (versions(), why)
+    return {"verdict": USER if why.users else UNDECIDED, "reason": reason, "references": []}
 
 
 def _of_refusal(op: FailingOp) -> Dict[str, Any]:
@@ -248,10 +186,10 @@ def _of_refusal(op: FailingOp) -> Dict[str, Any]:
     kind = type(op.error).__name__
     said = "%s raised %s" % (op.call.op_type, brief(op.error)[:300])
     if kind in _REFUSALS:
-        op.why = "the op refuses operands that its documentation excludes"
+        op.why = "the op refuses these operands, as it documents"
         reason = "%s: %s" % (said, op.why)
-        return {"verdict": USER, "reason": _versions() + reason, "references": []}
-    return {"verdict": UNDECIDED, "reason": _versions() + said, "references": []}
+        return {"verdict": USER, "reason": versions() + reason, "references": []}
+    return {"verdict": UNDECIDED, "reason": versions() + said, "references": []}
 
 
 def _numpy_said(compared: Comparison) -> Dict[str, Any]:
@@ -267,45 +205,3 @@ def _numpy_said(compared: Comparison) -> Dict[str, Any]:
         "finite": not compared.undefined.any(),
         "detail": "of the %d non-finite elements: %s" % (compared.count, detail),
     }
-
-
-# -- words for an issue
-def _what(op: FailingOp, output: Any) -> str:
-    operands = ", ".join(
-        "%s %s%s %s" % (name, value.dtype.name, list(value.shape), _range(value))
-        for name, value in zip(op.call.names(), op.values)
-    )
-    if len(operands) > 700:
-        operands = operands[:700] + " ..."
-    return "%s%s(%s) -> %s%s:" % (
-        _versions(), op.call.op_type, operands, output.dtype.name, list(output.shape)
-    )  # fmt: skip
-
-
-def _range(value: Any) -> str:
-    stats = arrays.statistics("", value)
-    if not value.size or np.isnan(stats["min"]):
-        return words(value) if arrays.is_float(value) and value.size else ""
-    said = "in [%.6g, %.6g]" % (stats["min"], stats["max"])
-    bad = stats["nan"] + stats["pos_inf"] + stats["neg_inf"]
-    return said + (" with %d non-finite" % bad if bad else "")
-
-
-def _versions() -> str:
-    import tensorflow as tf
-
-    return "TensorFlow %s, Python %s: " % (tf.__version__, sys.version.split()[0])
-
-
-def _dtype_of(op: FailingOp) -> str:
-    return str(_answer_of(op).dtype.name)
-
-
-def _number(value: float) -> str:
-    return "%.6g" % value
-
-
-def _kinds(compared: Comparison) -> str:
-    bits = arrays.badness(compared.answered[compared.fits])
-    named = [(arrays.NAN, "NaN"), (arrays.POS, "Inf"), (arrays.NEG, "-Inf")]
-    return " and ".join(word for bit, word in named if bits & bit)

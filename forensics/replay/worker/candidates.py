@@ -106,7 +106,7 @@ def _engine(case: Case, stepper: Stepper) -> Iterator[str]:
         stepper.own(stepper.batch(0))
     stepper.state.load(before)
     mode = calls.mode() or modes.configured(stepper)
-    random_ops = of_graphs(calls.graphs())
+    random_ops = of_graphs(calls.graphs(), fed=case.step is None)
     if random_ops:
         yield "random ops that no snapshot restores: " + ", ".join(random_ops)
     if mode == modes.JIT:

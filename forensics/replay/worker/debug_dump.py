@@ -12,14 +12,14 @@ import numpy as np
 
 from . import arrays, frames, probes, traced_graphs
 from .dumped_health import Birth, DumpedHealth, Key, slot_of
-from .fallback_origin import Named, origin_of_graph_op
+from .fallback_origin import Named, operands_of, origin_of_graph_op
 from .graph_health import Node
 from .localise import batch_rows
 from .modes import without_jit
+from .records import Operands
 from .search import Failure
 from .state import Snapshot
 from .stepper import Stepper
-from .trace import Operands
 
 _NEG_INF, _POS_INF, _NAN = 5, 6, 7
 """Places in a FULL_HEALTH record: tensor, device, dtype, rank, elements, then these counts."""
@@ -104,6 +104,7 @@ class Dump:
 
     def __init__(self, folder: str, usual: int = 0) -> None:
         self.folder, self.health = folder, DumpedHealth()
+        self.names: Dict[str, str] = {}
         habits: Dict[Key, int] = {}
         with _reading(folder) as reader:
             for number, trace in enumerate(reader.graph_execution_traces()):
@@ -125,6 +126,7 @@ class Dump:
             node = Node(digest.op_name, digest.op_type, inputs)
             ops.setdefault(digest.graph_id, []).append(node)
         for graph, nodes in ops.items():
+            self.names[graph] = reader.graph_by_id(graph).name or ""
             self.health.add_graph(graph, nodes, reader.graph_by_id(graph).outer_graph_id)
 
     def named(self, stepper: Stepper) -> Optional[Tuple[Named, Birth]]:
@@ -182,11 +184,18 @@ def _describe(stepper: Stepper, failure: Failure, dump: Dump, named: Named, birt
             _step(stepper, failure.before, failure.batch)
             writer.FlushNonExecutionFiles()
             writer.FlushExecutionFiles()
+            operation = traced_graphs.operation_in(
+                dump.names.get(birth.graph, ""), birth.node.name, birth.node.op_type
+            )
         with _reading(folder) as reader:
             values = _values(reader, birth)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     _fill(named, birth, values, batch_rows(failure.batch))
+    inputs = [values.get(slot) for slot in birth.node.inputs]
+    if operation is not None and all(v is not None for v in inputs):
+        outputs = [values.get((birth.node.name, i)) for i in range(len(operation.outputs))]
+        named.operands = operands_of(operation, inputs, outputs)
 
 
 def _values(reader: Any, birth: Birth) -> Dict[Tuple[str, int], Any]:

@@ -12,6 +12,7 @@ from . import arrays
 from .entry import brief
 from .failing_op import FailingOp
 from .opcall import EAGER, GRAPH, JIT, bits_of, differing
+from .wording import held
 
 REPETITIONS = 5
 """Times the op is run again on the same operands: a sound machine gives one answer."""
@@ -85,7 +86,7 @@ def _repeat(op: FailingOp, answers: Answers) -> None:
     if any(word in op.call.op_type for word in _RANDOM):
         answers.unsteady = 0
     said = "%s; %d of %d runs gave the same" % (
-        words(seen[-1][op.slot]), len(seen) - answers.unsteady, len(seen)
+        held(seen[-1][op.slot]), len(seen) - answers.unsteady, len(seen)
     )  # fmt: skip
     answers.add(_NAMES[op.mode], bits, said)
 
@@ -98,7 +99,7 @@ def _engine(
     except Exception as error:
         answers.add(name, None, "no answer: " + brief(error))
         return
-    answers.add(name, bits_of(outputs, op.slot), words(outputs[op.slot]))
+    answers.add(name, bits_of(outputs, op.slot), held(outputs[op.slot]))
 
 
 def _double(op: FailingOp, answers: Answers) -> None:
@@ -111,7 +112,7 @@ def _double(op: FailingOp, answers: Answers) -> None:
     with contextlib.suppress(Exception):
         outputs = op.call.run(values, EAGER)
         bits = bits_of(outputs, op.slot)
-        answers.add(DOUBLE, bits, words(outputs[op.slot]))
+        answers.add(DOUBLE, bits, held(outputs[op.slot]))
 
 
 def _other_devices(op: FailingOp) -> List[str]:
@@ -120,23 +121,3 @@ def _other_devices(op: FailingOp) -> List[str]:
     if not tf.config.list_logical_devices("GPU"):
         return []
     return ["CPU:0", "GPU:0"]
-
-
-def words(array: Any) -> str:
-    """Say what an output holds: counts of NaN and Inf, or its range."""
-    if array is None:
-        return "no array"
-    stats = arrays.statistics("", array)
-    bad = [(stats["nan"], "NaN"), (stats["pos_inf"], "Inf"), (stats["neg_inf"], "-Inf")]
-    if array.dtype.kind == "c":
-        bad = [(int(arrays.bad_mask(array).sum()), "non-finite")]
-    said = ", ".join("%d %s" % pair for pair in bad if pair[0])
-    if said:
-        return "%s of %d" % (said, array.size)
-    if array.size == 1:
-        return "%.9g" % _number(array.reshape(-1)[0])
-    return "finite, %.4g to %.4g" % (stats["min"], stats["max"])
-
-
-def _number(value: Any) -> float:
-    return float(value.real) if np.iscomplexobj(value) else float(value)

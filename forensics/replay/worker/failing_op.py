@@ -9,18 +9,25 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from . import arrays
 from .entry import brief
-from .opcall import EAGER, GRAPH, JIT, NoCall, OpCall, bits_of, call_of, public_names
+from .op_definition import NoCall, call_of, public_names
+from .opcall import EAGER, GRAPH, JIT, OpCall, bits_of
+from .records import CONSTANT
 from .stepper import to_tensors
 
 if TYPE_CHECKING:
+    from .records import Operands, OpRecord
     from .search import Failure
-    from .trace import Operands, OpRecord
-
-_PASSING = ("ReadVariableOp", "ResourceGather", "Identity", "AssignVariableOp")
 
 
 class NoOperands(Exception):
-    """There is no op to run again; the message says why."""
+    """There is no op to run again; the message says why.
+
+    `users` tells whether the values came with what the program gave.
+    """
+
+    def __init__(self, why: str, users: bool = False) -> None:
+        super().__init__(why)
+        self.users = users
 
 
 class FailingOp:
@@ -84,15 +91,20 @@ def failing_op(failure: Failure, mode: str) -> FailingOp:
     NoOperands
         With the reason.
     """
+    _let_bad_values_pass()
     found = failure.found
     if found is None or found.localiser is None or found.origin is None:
         raise NoOperands("no op is known that made the failure")
     origin = found.origin
     if origin["phase"] == "input":
-        raise NoOperands("no op made them")
+        raise NoOperands(
+            "no op made them: they are in the batch (%s)" % origin["input"]["name"], users=True
+        )
+    if found.record is not None and found.record.op_type == CONSTANT:
+        raise NoOperands("no op made them: they are in a constant of the program", users=True)
+    if origin["phase"] == "state" and (found.record is None or found.record.is_read):
+        raise NoOperands("no op made them: they were in the state before the step")
     if found.record is not None:
-        if found.record.op_type in _PASSING:
-            raise NoOperands("no op made the values: they were in the state before the step")
         return _born(failure, found.record)
     if found.operands is not None:
         return _told(failure, found.operands, origin["output_slot"] or 0)
@@ -101,6 +113,14 @@ def failing_op(failure: Failure, mode: str) -> FailingOp:
     raise NoOperands(
         "the operands of %s are not known: it was not run op by op" % origin["op_type"]
     )
+
+
+def _let_bad_values_pass() -> None:
+    """Switch `enable_check_numerics` off, where the program has switched it on."""
+    import tensorflow as tf
+
+    with contextlib.suppress(Exception):
+        tf.debugging.disable_check_numerics()
 
 
 def _born(failure: Failure, record: OpRecord) -> FailingOp:

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 from . import frames, scopes
 from .entry import Case
 from .layers import layer_of_scope
-from .trace import Operands
+from .records import Operands
 
 
 class Named:
@@ -75,3 +75,12 @@ def _saved_layer(case: Case, around: List[str]) -> Optional[str]:
         if name is not None:
             found.append(name)
     return "/".join(found) or None
+
+
+def operands_of(operation: Any, inputs: List[Any], outputs: List[Any]) -> Operands:
+    """Operands of an op of a graph, with its attributes as eager ops have them."""
+    attrs = {}
+    for attribute in operation.op_def.attr:
+        value = operation.get_attr(attribute.name)
+        attrs[attribute.name] = getattr(value, "as_datatype_enum", value)
+    return Operands(operation.type, attrs, inputs, outputs, [None] * len(inputs))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Callable, List, Optional
 
 from . import modes, probes
 from .as_compiled import ALONE, WITH_PRODUCERS, as_compiled
+from .births import ONE_OP
 from .debug_dump import debug_dump
 from .fallback_origin import Named
 from .function_calls import inlined_graph, is_function_call
@@ -76,6 +77,10 @@ class Fallbacks:
         if named is None:
             return found
         self.instrument = instrument
+        if instrument == INLINED:
+            # it was looked into after all
+            said = found.trace.degradations
+            said[:] = [d for d in said if not d.startswith(ONE_OP)]
         found.origin, found.others, found.benign = named.origin, named.others, named.benign
         found.chain, found.rows, found.record = named.chain, named.rows, None
         found.operands = named.operands

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from . import arrays, probes
 from .fallback_origin import Named, origin_of_graph_op
+from .graph_health import CALLS
 from .inlined import Birth, Explorer, body_of
 from .localise import batch_rows
+from .records import Operands
 from .stepper import Stepper, to_tensors
-from .trace import Operands
 from .traced_graphs import source_in
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Call = Tuple[str, List[Any]]
 
 def is_function_call(op_type: Optional[str]) -> bool:
     """Whether an op of an eager step is a call of a compiled function."""
-    return op_type is not None and op_type.startswith(FUNCTION_PREFIXES)
+    return op_type is not None and (op_type in CALLS or op_type.startswith(FUNCTION_PREFIXES))
 
 
 def inlined_graph(stepper: Stepper, failure: Failure) -> Optional[Named]:

@@ -281,6 +281,6 @@ def _any_bad(tensors: Sequence[Any]) -> bool:
 
 
 def _arrays(tensors: Sequence[Any]) -> List[Any]:
-    from .trace import value_of
+    from .tensors import value_of
 
     return [value_of(t) for t in tensors]

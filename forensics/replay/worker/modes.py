@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Iterator, List, Tuple
+import os
+from typing import Any, Iterator, List, Optional, Tuple
 
 from .stepper import Stepper, tf_functions
 
 JIT, GRAPH, EAGER = "jit", "graph", "eager"
 UNFUSED = "graph without fused kernels"
 _COMPILE = "_XlaMustCompile"
+_DETECT_NAN = "--xla_gpu_detect_nan=warning"
 
 
 def configured(stepper: Stepper) -> str:
@@ -52,6 +54,26 @@ def without_jit(stepper: Stepper) -> Iterator[None]:
         for attributes, before in kept:
             attributes.update(before)
         stepper.retrace()
+
+
+def detect_nan_on_gpu(stepper: Stepper, device: str) -> Optional[str]:
+    """Ask XLA to warn of NaN where it can, before it first compiles; return what is to be said.
+
+    TensorFlow 2.21 knows the flag; an unknown one would end the process.
+    """
+    import tensorflow as tf
+
+    version = tuple(int(n) for n in tf.__version__.split(".")[:2])
+    flags = os.environ.get("XLA_FLAGS", "")
+    if not device.startswith("GPU") or version < (2, 21) or "xla_gpu_detect_nan" in flags:
+        return None
+    if configured(stepper) != JIT:
+        return None
+    os.environ["XLA_FLAGS"] = (flags + " " + _DETECT_NAN).strip()
+    return (
+        "XLA_FLAGS=%s is set: whether XLA then says where a NaN is made has not been verified"
+        % _DETECT_NAN
+    )
 
 
 def _tracing_options(function: Any) -> List[Any]:

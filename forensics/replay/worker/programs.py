@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from .trace import value_of
+from .tensors import value_of
 
 HANDLES = ("resource", "variant", "string")
 MAX_STEPS = 16
@@ -57,7 +57,8 @@ class Program:
         maker = self._makers.get(tensor._id)
         if maker is not None and depth > 0 and len(self.steps) < MAX_STEPS:
             return ("step", self._add(maker[0], depth - 1), maker[1])
-        if maker is None and depth > 0:
+        # XLA needs axes and shapes at compile time, and constants are folded
+        if tensor.dtype.is_integer or (maker is None and depth > 0):
             value = value_of(tensor)
             if value is not None and value.size <= CONSTANT_ELEMENTS:
                 return ("constant", value, 0)

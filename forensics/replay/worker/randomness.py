@@ -25,6 +25,9 @@ OUTER_STATE = frozenset((
 ))  # fmt: skip
 
 
+_ITERATORS = frozenset(("IteratorGetNext", "IteratorGetNextSync"))
+
+
 def unreplayable(op_types: Iterable[str]) -> List[str]:
     """Those of the ops that restoring all variables does not make repeat, sorted.
 
@@ -33,9 +36,13 @@ def unreplayable(op_types: Iterable[str]) -> List[str]:
     return sorted(set(op_types) & (STATEFUL_RANDOM | PYTHON | OUTER_STATE))
 
 
-def of_graphs(graphs: Iterable[Any]) -> List[str]:
-    """Unreplayable ops of graph definitions and of every function in their libraries."""
-    return unreplayable(op for graph in graphs for op in op_counts(graph))
+def of_graphs(graphs: Iterable[Any], fed: bool = False) -> List[str]:
+    """Unreplayable ops of graph definitions and of every function in their libraries.
+
+    `fed`: the step is handed its batch in an iterator (as Keras 2 does), which is no state of it.
+    """
+    found = {op for graph in graphs for op in op_counts(graph)}
+    return unreplayable(found - _ITERATORS if fed else found)
 
 
 def op_counts(graph: Any) -> Dict[str, int]:

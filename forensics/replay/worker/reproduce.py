@@ -86,7 +86,7 @@ class Repeater:
         cost = (time.monotonic() - started) / max(1, runs - 1)
         found = Reproduction(calls.mode() or modes.configured(self.stepper))
         found.determinism = afters[0].likeness(afters[1])
-        found.random_ops = of_graphs(calls.graphs())
+        found.random_ops = of_graphs(calls.graphs(), fed=self.stepper.case.step is None)
         found.attempts.append(self._attempt(found.mode, self._said(), hits, runs))
         if found.mode == modes.JIT and self.failure.symptom != "diverged":
             self._other(found, modes.GRAPH, modes.without_jit(self.stepper), cost)

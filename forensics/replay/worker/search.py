@@ -96,10 +96,17 @@ class Search:
         self._unfit: Dict[str, str] = {}
 
     def starts(self) -> List[Dict[str, Any]]:
-        """Where a replay can start: checkpoints, newest first, and the built state at step 0."""
+        """Where a replay can start: checkpoints, newest first, and the built state at step 0.
+
+        A saved model that was named holds the state that is wanted.
+        """
         starts = list(self.request["checkpoints"])
-        if not any(c["step"] == 0 for c in starts):
-            starts.append({"path": None, "name": None, "step": 0, "format": None})
+        built = {"path": None, "name": None, "format": None}
+        built["step"] = step = self.request.get("built_step", 0)
+        if self.request.get("source") == "keras_file":
+            starts.insert(0, {**built, "name": Path(self.request["file"]).name})
+        elif step or not any(c["step"] == 0 for c in starts):
+            starts.append(built)
         # without its program a recording has no batches before the first that it kept
         return [s for s in starts if s["step"] >= self.case.first_step] or starts
 
@@ -177,7 +184,7 @@ class Search:
                         "steps %d to %d from %s stayed finite" % (course.first, course.step, where)
                     )
             elif self._plausible(course):
-                if start["path"] is None and not self.foreign:
+                if start["path"] is None and start["name"] is None and not self.foreign:
                     self._note("the replay started from the state that the case builds")
                 return self._failure(course, starts[index + 1 :])
         return None

@@ -17,15 +17,11 @@ from .entry import CaseError, brief
 from .sources import load_source
 
 if TYPE_CHECKING:
-    from .failing_op import FailingOp
     from .localise import Localised
     from .scan import Scan
     from .search import Failure
     from .state import Snapshot
     from .trace import Trace
-
-TRIAL_SECONDS = 35.0
-"""Time for trials, in seconds of wall clock: people wait for the report."""
 
 
 def main() -> None:
@@ -72,8 +68,6 @@ class Session:
         """What was done on another device than the replay's, and why."""
         self.scan: Optional[Scan] = None
         self.answer: Dict[str, Any] = {"status": "crashed", "reason": "the replay did not finish"}
-        self.failing: Optional[FailingOp] = None
-        """The op behind the failure with its operands, once it was asked whose bug it is."""
 
     def run(self) -> Dict[str, Any]:
         """Do all of it and return the answer."""
@@ -95,8 +89,8 @@ class Session:
             self.reproduction.attempts.extend(self.scan.attempts(self.reproduction.mode))
         for part in (
             self._localise, self._rows, self._check_numerics, self._trials,
-            # last: they run single kernels on operands of their own making, and a kernel may abort
-            self._whose_bug, self._reproducer,
+            # last: it runs single kernels on operands of its own making, and a kernel may abort
+            self._op_alone,
         ):  # fmt: skip
             self.channel.partial(self.answer)
             with self._surviving(part.__name__.strip("_")):
@@ -157,6 +151,7 @@ class Session:
 
     # -- preparation
     def _prepare(self) -> None:
+        from .modes import detect_nan_on_gpu
         from .search import Search
         from .state import State
         from .stepper import Stepper
@@ -164,6 +159,8 @@ class Session:
         self._environment()
         self.state = State(self.case.restore)
         self.stepper = Stepper(self.case, self.state)
+        flagged = detect_nan_on_gpu(self.stepper, self.device)
+        self.elsewhere.extend([flagged] if flagged is not None else [])
         built = self._build()
         self.search = Search(
             self.request, self.case, self.state, self.stepper, built, self.deadline, self.notes,
@@ -308,61 +305,21 @@ class Session:
         if self.scan is not None and self.scan.entry is not None:
             self.scan.entry["rows"] = self.answer["samples"]
 
-    def _whose_bug(self, failure: Failure) -> None:
-        """Ask other engines what they answer to the operands of the origin."""
-        from .blame import blame, without_op
-        from .failing_op import NoOperands, failing_op
+    def _op_alone(self, failure: Failure) -> None:
+        """Run the op behind the failure by itself: whose bug it is, a script that shows it."""
+        from .op_alone import OpAlone
 
-        if failure.symptom == "diverged":
-            return
-        self.channel.progress("asking whose bug it is")
-        try:
-            self.failing = failing_op(failure, self.reproduction.mode)
-        except NoOperands as error:
-            self.answer["whose_bug"] = without_op(self.answer.get("origin"), str(error))
-            return
-        self.answer["whose_bug"] = blame(self.failing, time.monotonic() + self._share(0.2))
-
-    def _reproducer(self, failure: Failure) -> None:
-        """Write a script that fails with the same op, and run it."""
-        from .reproducer import make
-
-        whose = self.answer.get("whose_bug")
-        if failure.symptom == "diverged" or whose is None:
-            return
-        self.channel.progress("writing and running a reproducer")
-        deadline = time.monotonic() + self._share(0.4)
-        place = make.Place(self.request, failure.step, self.device, whose, deadline)
-        try:
-            made = make.reproducer(self.failing, failure, place)
-        except make.NoReproducer as error:
-            self.notes.append("no reproducer: %s" % error)
-            return
-        if made is not None:
-            self.answer["reproducer_script"] = made.text
-            self.notes.extend(made.notes)
-
-    def _share(self, part: float) -> float:
-        """Seconds that a part of the answer may take, of those that are left."""
-        return part * max(0.0, self.deadline - time.monotonic())
+        if failure.symptom != "diverged":
+            alone = OpAlone(
+                failure, self.reproduction.mode, self.device, self.request, self.deadline
+            )
+            why_none = alone.run(self.answer, self.channel)
+            self.notes.extend([why_none] if why_none else [])
 
     def _trials(self, failure: Failure) -> None:
-        from .trials import Trials
+        from .trials.asked import try_on_failure
 
-        left = self.deadline - time.monotonic()
-        if not self.request["trials"]:
-            return
-        if left < 2:
-            self.notes.append("no time left for trials")
-            return
-        self.channel.progress("trying remedies from step %d" % failure.trial_start[0])
-        origins = [o for o in (self.answer.get("origin"),) if o is not None]
-        origins += self.answer.get("other_origins") or []
-        trials = Trials(self.stepper, failure, origins, self.search.built, self.request,
-                        time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
-        self.answer["trials"] = trials.run()
-        if not self.answer["trials"]:
-            self.notes.append("no remedy was tried: the baseline did not fail a second time")
+        try_on_failure(self, failure)
 
     def _check_numerics(self, failure: Failure) -> None:
         from .numerics import Beside
@@ -380,12 +337,14 @@ class Session:
     # -- nothing failed
     def _not_reproduced(self) -> Dict[str, Any]:
         """Observe one step, for what can be read off it without a failure."""
+        from .trials.asked import try_on_suspect
+
         other = self.search.other
         # a program that fits no checkpoint and fails elsewhere says nothing about this run
         step = None if other is not None and self.search.foreign else self._observed()
         if self.request["symptom"] == "none" and step is not None:
             with self._surviving("trials"):
-                self._sick_trials()
+                try_on_suspect(self)
         self.answer["started_from"] = self.search.started_from
         if self.request["symptom"] != "none":
             candidates = [] if self.search.foreign else [self._candidates()]
@@ -402,21 +361,6 @@ class Session:
             ]  # fmt: skip
         self.answer.update(status="not_reproduced", step=step, reason="; ".join(reasons))
         return self.answer
-
-    def _sick_trials(self) -> None:
-        """Try remedies for a run that stays finite, where something about it is suspect."""
-        from .trials import SickTrials
-        from .trials.sick import suspicious
-
-        suspicions = list(self.request.get("suspicions") or [])
-        wanted = self.request["trials"]
-        if not wanted or not (suspicions or suspicious(self.case, self.stepper.batch(0))):
-            return
-        self.channel.progress("trying remedies from the built state")
-        left = self.deadline - time.monotonic()
-        trials = SickTrials(self.stepper, self.search.built, suspicions,
-                            time.monotonic() + min(TRIAL_SECONDS, 0.8 * left))  # fmt: skip
-        self.answer["trials"] = trials.run()
 
     def _candidates(self) -> str:
         """Say what can be the difference between the run and the replay, as far as facts tell."""

@@ -14,6 +14,10 @@ from . import arrays, keras_api
 from .entry import Case, brief
 from .state import Snapshot, State
 
+_INNER = (
+    "_stateful_fn", "_stateless_fn", "_variable_creation_fn", "_no_variable_creation_fn",
+)  # fmt: skip
+"""Where a `tf.function` kept its traces before TensorFlow 2.13."""
 CACHED_BATCHES, CACHED_BYTES = 64, 1 << 30
 
 
@@ -246,8 +250,9 @@ class Stepper:
         concrete function that the program keeps itself stays as it is.
         """
         for function in tf_functions():
-            with contextlib.suppress(Exception):
-                function._function_cache.clear()
+            for holder in (function, *(getattr(function, name, None) for name in _INNER)):
+                with contextlib.suppress(Exception):
+                    holder._function_cache.clear()
         if self.case.model is not None and self.case.step is None:
             with contextlib.suppress(Exception):
                 self.case.model.make_train_function(force=True)
@@ -274,11 +279,13 @@ def eagerly(tf: Any) -> Iterator[None]:
 
 def tf_functions(user_only: bool = False) -> List[Any]:
     """Every living tf.function; `user_only` leaves out those that libraries define."""
-    from tensorflow.python.eager.polymorphic_function import polymorphic_function
+    import tensorflow as tf
 
     from .frames import is_user_file
 
-    found = [o for o in gc.get_objects() if type(o) is polymorphic_function.Function]
+    # its class lies elsewhere in each version
+    kind = type(tf.function(lambda: None))
+    found = [o for o in gc.get_objects() if type(o) is kind]
     if not user_only:
         return found
     return [f for f in found if is_user_file(file_of(f))]

@@ -31,11 +31,17 @@ def operands_of(op_type: str, inputs: Any, attrs: Any, outputs: Any) -> Operands
     return Operands(op_type, named, copied(inputs), copied(outputs), handles)
 
 
-def make_finite(array: Any) -> None:
-    """Replace bad elements in place: the tensor's own buffer, so that the tape sees it too."""
+def make_finite(tensor: Any, array: Any) -> bool:
+    """Replace bad elements in place: the tensor's own buffer, so that the tape sees it too.
+
+    Returns False where the array is a copy, because the tensor lies in the memory of a GPU.
+    """
+    if "CPU" not in str(getattr(tensor, "backing_device", "CPU")):
+        return False
     mask = arrays.bad_mask(array)
     finite = arrays.widen(array)[~mask]
     array[mask] = np.median(finite) if finite.size else 0
+    return True
 
 
 def flatten(value: Any) -> List[Any]:

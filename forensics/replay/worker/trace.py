@@ -256,8 +256,7 @@ class Trace:
             self._sources[ident], self._maker[ident] = flow.sources, made.index
             return
         if made.index in self.patch:
-            make_finite(made.array)
-            self.patched += 1
+            self.patched += make_finite(made.outputs[made.slot], made.array)
         elif flow.habit and not (made.bits & arrays.NAN) > (flow.habit_bits & arrays.NAN):
             self._habitual[ident] = (flow.habit, made.bits)
         elif made.bits & ~self.known.bits.get((key, made.slot), 0) == 0:

@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, NamedTuple, Optional
 from . import frames
 
 _FUNCTION = re.compile(r"^__(?:inference|forward|backward)_(?:__backward_)?(.+?)(?:_\d+)+$")
+_NUMBER = re.compile(r"_\d+$")
 _RESTORED = ("saved_model/load.py", "saved_model/function_deserialization.py")
 
 
@@ -44,11 +45,31 @@ def source_in(function: str, op_name: str, op_type: str) -> Optional[Dict[str, A
     return next(iter(lines.values())) if len(lines) == 1 else None
 
 
+def operation_in(graph: str, op_name: str, op_type: str) -> Any:
+    """Return an op of a living graph, whose name may end in another number; None: it is gone."""
+    for found in _graphs_like(_NUMBER.sub("", graph)):
+        try:
+            operation = found.get_operation_by_name(op_name)
+        except (KeyError, ValueError):
+            continue
+        if operation.type == op_type:
+            return operation
+    return None
+
+
+def _graphs_like(name: str) -> Iterator[Any]:
+    from tensorflow.python.framework.func_graph import FuncGraph
+
+    for thing in gc.get_objects():
+        if issubclass(type(thing), FuncGraph) and _NUMBER.sub("", thing.name) == name:
+            yield thing
+
+
 def _graphs(name: str) -> Iterator[Any]:
     from tensorflow.python.framework.func_graph import FuncGraph
 
     for thing in gc.get_objects():
-        if type(thing) is FuncGraph and thing.name == name:
+        if issubclass(type(thing), FuncGraph) and thing.name == name:
             yield thing
 
 

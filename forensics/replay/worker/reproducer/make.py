@@ -14,8 +14,10 @@ from .. import arrays
 from ..blame import same_side
 from ..failing_op import FailingOp
 from ..opcall import bits_of
+from .header import Story
+from .lines import DATA, names_of
 from .proof import prove
-from .script import DATA, MAX_LINES, Story, Twin, array_file, batch_script, names_of, script
+from .script import MAX_LINES, Twin, array_file, batch_script, script
 from .shrink import Shrinker
 from .values import Operand, parts_in_file, simplified
 
@@ -30,13 +32,6 @@ SHRINK_SECONDS = 6.0
 
 class NoReproducer(Exception):
     """No script fails the same way; the message says why."""
-
-
-class Reproducer:
-    """A script that was seen to fail: its text, and what is to be said of it."""
-
-    def __init__(self, text: str, notes: List[str]) -> None:
-        self.text, self.notes = text, notes
 
 
 class Place:
@@ -70,34 +65,30 @@ class Place:
         return min(self.deadline, time.monotonic() + most)
 
 
-def reproducer(op: Optional[FailingOp], failure: Failure, place: Place) -> Optional[Reproducer]:
-    """Write a script that fails with the op of the failure, and run it.
-
-    None where no op is to blame but a batch that may not be shown.
+def of_batch(failure: Failure, place: Place) -> Optional[str]:
+    """Show the bad values of a batch, where they may be shown; there is no op to run.
 
     Raises
     ------
     NoReproducer
         With the reason.
     """
-    if op is None:
-        return _of_batch(failure, place)
-    return _of_op(op, place)
-
-
-def _of_batch(failure: Failure, place: Place) -> Optional[Reproducer]:
-    """Show the bad values of a batch; there is no op to run."""
     localiser = failure.found.localiser if failure.found is not None else None
-    if localiser is None or not localiser.bad_parts:
-        raise NoReproducer(place.whose["reason"].split(": ", 1)[-1])
-    if not place.with_data:
+    if localiser is None or not localiser.bad_parts or not place.with_data:
         return None
     bad = {n: a for n, a in arrays.leaves(failure.batch) if n in localiser.bad_parts}
     data, text = batch_script(bad, place.step)
     return _proven(data, text, place)
 
 
-def _of_op(op: FailingOp, place: Place) -> Reproducer:
+def of_op(op: FailingOp, place: Place) -> str:
+    """Write a script that fails with an op, and run it; return its text.
+
+    Raises
+    ------
+    NoReproducer
+        With the reason.
+    """
     if not op.fails(op.values):
         raise NoReproducer("%s on the same operands does not fail again" % op.call.op_type)
     if place.with_data:
@@ -106,15 +97,15 @@ def _of_op(op: FailingOp, place: Place) -> Reproducer:
         operands, made = _synthetic(op, place.seconds(SHRINK_SECONDS))
     shown = _shown(op, operands)
     # without the ranges of the real operands: the script is to be shown to others
-    verdict = place.whose["verdict"] + (". " + op.why if op.why else "")
+    verdict = place.whose["verdict"] + (": " + op.why if op.why else "")
     story = Story(place.step, place.device, made, verdict)
     text = script(shown, operands, story, _twin(op, place))
     if len(text.splitlines()) >= MAX_LINES:
         text = script(shown, operands, story)
-    reproducer = _proven(array_file(operands, names_of(op)), text, place)
+    text = _proven(array_file(operands, names_of(op)), text, place)
     if place.whose["verdict"] != "user":
         place.whose["references"].append(_other_onednn(place))
-    return reproducer
+    return text
 
 
 def _other_onednn(place: Place) -> Dict[str, Any]:
@@ -129,20 +120,18 @@ def _other_onednn(place: Place) -> Dict[str, Any]:
     return {"engine": "oneDNN " + ("off" if off else "on"), "finite": finite, "detail": said}
 
 
-def _proven(data: Dict[str, Any], text: str, place: Place) -> Reproducer:
+def _proven(data: Dict[str, Any], text: str, place: Place) -> str:
     """Write script and data, and run the script in a process of its own."""
     if sum(a.nbytes for a in data.values()) > MAX_DATA_BYTES:
         raise NoReproducer("its operands are too large to be kept (more than 64 MB)")
     path = place.folder / SCRIPT
     path.write_text(text, encoding="utf-8")
-    notes = []
     if data:
         np.savez_compressed(str(place.folder / DATA), **data)
-        notes.append("the reproducer reads %s, which --reproducer DIR keeps" % DATA)
     proof = prove(path, place.deadline - time.monotonic())
     if not proof.fails:
         raise NoReproducer("the script did not fail when it was run (%s)" % proof.why)
-    return Reproducer(text, notes)
+    return text
 
 
 def _real(op: FailingOp) -> List[Operand]:

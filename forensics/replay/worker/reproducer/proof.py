@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Dict, Optional
 
-from .script import FAILS, WORKS
+from .header import FAILS, WORKS
 
 
 class Proof:

@@ -49,9 +49,9 @@ class Judge:
     ) -> None:
         self.start, self.failing_step, self.game = start, failing_step, game
         self.losses = losses
-        self.healthy, self.falling = healthy_level(losses)
+        self.healthy = healthy_level(losses)[0]
         if game and losses:
-            self.healthy, self.falling = float(np.nanpercentile(losses, 90)), False
+            self.healthy = float(np.nanpercentile(losses, 90))
         self.known = len(losses) >= HEALTHY_STEPS
         self.gained: Optional[float] = None
         """What the healthy steps from `start` on gained; None: not known, 0: nothing."""
@@ -124,8 +124,6 @@ class Judge:
                 return "delayed", " (finite, but it hardly learns any more)"
             return "still_fails", " (finite, but the loss no longer falls)"
         # nothing was gained before either: a loss that stands still, swings, or plays a game
-        if self.falling and not learned(found):
-            return "still_fails", " (finite, but the loss no longer falls)"
         if change.slows and not learned(found):
             return "delayed", " (finite, but nothing tells whether it still learns)"
         return "fixed", ""

@@ -62,44 +62,55 @@ class Trials:
         self.judge = Judge(self.start, failure.step, failure.losses, game)
         self._baselines: Dict[int, Optional[int]] = {}
         self._families: List[str] = []
+        self._changed = False
+        """Whether compiled steps were traced with a change that is no longer in force."""
         self._fixed: List[str] = []
 
     def run(self) -> List[Row]:
         """Every trial as the report's object; an empty list when the baseline does not fail."""
-        rows: List[Row] = []
+        plan = Plan(self.stepper, self.failure, self.origins, self.built, self.controls,
+                    self.runner, self.start, self.request.get("logged_losses") or [])  # fmt: skip
         try:
-            with self.controls.installed():
-                if not self._baseline():
-                    return []
-                plan = Plan(self.stepper, self.failure, self.origins, self.built, self.controls,
-                            self.runner, self.start,
-                            self.request.get("logged_losses") or [])  # fmt: skip
-                rows += [self._trial(wish) for wish in plan.updates()]
-                while lower := plan.lower_still(rows):
-                    rows.append(self._trial(lower))
-            rows += [self._trial(wish) for wish in plan.rest()]
+            rows = self._updates(plan)
+            if rows is None and self.controls.by_tape is False:
+                # none of the optimizers is the one that updates
+                self.controls.by_tape = True
+                rows = self._updates(plan)
+            if rows is None:
+                self.stepper.retrace()
+                rows = [] if self._fails_again(Change()) else None
+            self._changed = True
+            if rows is not None:
+                rows += [self._trial(wish) for wish in plan.rest()]
         finally:
             self.stepper.retrace()
             self.stepper.state.load(self.failure.before)
-        return _best_first(rows)
+        return _best_first(rows or [])
 
     # -- the baseline
-    def _baseline(self) -> bool:
-        """Run the steps unchanged, with the controls in the step; whether they fail again."""
-        self.stepper.retrace()
+    def _updates(self, plan: Plan) -> Optional[List[Row]]:
+        """Try the remedies of the update; None where the step does not take the controls."""
         norms: List[float] = []
-        tried = self.runner.run(_Watching(self.controls, norms), self.start, self.snapshot,
-                                self._last(self.start))  # fmt: skip
-        if not self.controls.used and not self.controls.by_tape:
-            self.controls.by_tape = True
+        with self.controls.installed():
+            self.stepper.retrace()
+            if not self._fails_again(_Watching(self.controls, norms)) or not self.controls.used:
+                return None
+            self.controls.usual_norm = level(norms[1:])
+            rows = [self._trial(wish) for wish in plan.updates()]
+            while lower := plan.lower_still(rows):
+                rows.append(self._trial(lower))
+        return rows
+
+    def _fails_again(self, watching: Change) -> bool:
+        """Run the steps unchanged; whether they fail as they did before."""
+        tried = self.runner.run(watching, self.start, self.snapshot, self._last(self.start))
         if tried.failed_at is None:
             return False
-        healthy = norms[1 : tried.survived + 1]
-        self.controls.usual_norm = level(healthy)
+        if tried.symptom == "raised" and self.failure.symptom != "raised":
+            return False
         self._baselines[self.start] = tried.failed_at
-        self.judge.learn_from(
-            tried, self.runner.frozen(Change(), self.snapshot, tried.steps[-COMPARED:])
-        )
+        frozen = self.runner.frozen(Change(), self.snapshot, tried.steps[-COMPARED:])
+        self.judge.learn_from(tried, frozen)
         return True
 
     def _built_baseline(self, start: int) -> Optional[int]:
@@ -107,6 +118,7 @@ class Trials:
         if start not in self._baselines or self._is_other(start):
             key = -1 - start
             if key not in self._baselines:
+                self._traced_for(_UNCHANGED)
                 tried = self.runner.run(Change(), start, self.built, self._last(start))
                 self._baselines[key] = tried.failed_at
             return self._baselines[key]
@@ -173,23 +185,19 @@ class Trials:
     def _judged(
         self, change: Change, start: int, snapshot: Snapshot, fails_at: int
     ) -> Tuple[Tried, str, str]:
-        last, again = self._last(start), False
+        last = self._last(start)
         while True:
             moved, begun = None, time.monotonic()
             with change.active() as used:
-                if change.retraces and not again:
-                    self.stepper.retrace()
+                self._traced_for(change)
                 tried = self.runner.run(change, start, snapshot, last)
-                if not again and self._is_slow(change, tried, snapshot, start, fails_at, begun):
-                    last, again = last + LONGER, True
-                    continue
+                if self._is_slow(change, tried, snapshot, start, fails_at, begun):
+                    tried = self.runner.run(change, start, snapshot, last + LONGER)
                 tried.used = bool(used)
-                if tried.failed_at is not None and isinstance(change, SafeForm):
+                if tried.failed_at is not None and used and isinstance(change, SafeForm):
                     moved = self._moved(change, start, snapshot, tried)
                 if moved is None:
                     verdict = self._verdict(change, tried, snapshot, start, fails_at)
-            if change.retraces:
-                self.stepper.retrace()
             if isinstance(change, SafeForm):
                 if not tried.used and change.widen():
                     continue
@@ -200,6 +208,12 @@ class Trials:
             if not tried.used:
                 return tried, "not_applicable", " (the step does not use it)"
             return (tried, *verdict)
+
+    def _traced_for(self, change: Change) -> None:
+        """Trace compiled steps anew, unless they are those that this change needs."""
+        if change.retraces or self._changed:
+            self.stepper.retrace()
+        self._changed = change.retraces
 
     def _is_slow(
         self, change: Change, tried: Tried, snapshot: Snapshot, start: int, fails_at: int,
@@ -253,6 +267,10 @@ class _Watching(Change):
     def begin(self, index: int) -> None:
         """Read the norm of the step before."""
         self.norms.append(float(self.controls.norm.numpy()))
+
+
+_UNCHANGED = Change()
+_UNCHANGED.retraces = False
 
 
 def _row(remedy: str, change: str, status: str, baseline: str) -> Row:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from forensics.replay.worker import memory, trace
 from tests.replay import planted
 
 pytestmark = pytest.mark.tf
@@ -30,3 +31,26 @@ def test_the_planted_origin_is_named(program: planted.Program) -> None:
     if "two_devices" in program.__name__ and len(tf.config.list_logical_devices("CPU")) < 2:
         pytest.skip("TensorFlow was started with one device")
     assert planted.differences(program, planted.located(program)) == []
+
+
+def test_a_step_that_outgrows_the_memory_is_traced_on_the_rows_that_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # as if the traces of the whole batches, the healthy and the failing one, outgrew it
+    limits = iter([1, 1, *[3] * 20])
+    monkeypatch.setattr(trace, "resident", lambda: 2)
+    monkeypatch.setattr(trace, "bound", lambda: next(limits))
+    found = planted.located(origins_steps.forward_log)
+    assert found is not None and found.origin is not None
+    assert (found.origin["op_type"], found.rows) == ("Log", [3])
+    assert found.trace.degradations == [
+        "the step was traced on rows 3 to 5 of its batch, which fail alone: with all of them it "
+        "takes more memory than there is"
+    ]
+
+
+def test_the_memory_that_is_left_bounds_a_trace() -> None:
+    left = memory.bound()
+    if left is None:
+        pytest.skip("this system does not tell how much memory is left")
+    assert left > memory.resident() > 0

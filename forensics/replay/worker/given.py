@@ -18,12 +18,13 @@ def bad_parts(batch: Any, healthy_batch: Any) -> Tuple[str, ...]:
     )
 
 
-def input_origin(name: str, array: Any, rows: List[int]) -> Dict[str, Any]:
+def input_origin(name: str, array: Any, rows: List[int], first: int = 0) -> Dict[str, Any]:
     """Fields of the report's origin for a part of the batch."""
+    given = {"name": name, "rows": [first + row for row in rows]}
     return {
         "op_type": None, "op_name": None, "output_slot": None, "dtype": array.dtype.name,
         "shape": list(array.shape), "layer": None, "phase": "input",
-        "input": {"name": name, "rows": rows}, "raised": None, "source": None,
+        "input": given, "raised": None, "source": None,
         "forward_op_type": None, "inputs": [], "outputs": [arrays.statistics(name, array)],
     }  # fmt: skip
 

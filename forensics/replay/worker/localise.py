@@ -12,6 +12,7 @@ from .given import batch_rows as batch_rows
 from .given import replace_bad as replace_bad
 from .harm import hidden_causes, why_benign
 from .listening import listening
+from .memory import TooLarge, halves
 from .raised import raised_origin
 from .records import CONSTANT, NONE, Habits, Harm, Operands, OpRecord
 from .state import Snapshot
@@ -65,6 +66,9 @@ class Localiser:
         self.before, self.batch, self.healthy = before, batch, healthy
         self.habits = Habits()
         self.raised = self.tapes_kept = False
+        self.first_row = 0
+        """Row of the given batch that `batch` begins with: it is cut where memory is short."""
+        self._fewer: List[str] = []
         self.bad_parts = bad_parts(batch, healthy[1] if healthy is not None else None)
         known = self.state.bad(healthy[0]) if healthy is not None else {}
         self.bad_state = [n for n in self.state.bad(before) if n not in known]
@@ -95,6 +99,7 @@ class Localiser:
         self._input_origin(found, harmful)
         self._state_origin(found, harmful)
         self._birth_origins(found, harmful)
+        found.rows = [self.first_row + row for row in found.rows]
         if self.raised and found.origin is None:
             found.origin = self._raised(outcome.error, failed.error)
         elif outcome.error is not None and found.origin is not None:
@@ -134,12 +139,14 @@ class Localiser:
         values = dict(arrays.leaves(self.batch))
         rows = batch_rows(self.batch) or -1
         parts = [
-            input_origin(name, values[name], arrays.bad_rows(values[name], rows))
+            input_origin(name, values[name], arrays.bad_rows(values[name], rows), self.first_row)
             for name in self.bad_parts
         ]
         if parts:
             found.origin, found.others = parts[0], parts[1:]
-            found.rows = sorted({row for part in parts for row in part["input"]["rows"]})
+            found.rows = sorted(
+                {row - self.first_row for part in parts for row in part["input"]["rows"]}
+            )
             found.chain = self._chain(found.trace, INPUT)
 
     def _state_origin(self, found: Localised, harmful: FrozenSet[int]) -> None:
@@ -232,8 +239,29 @@ class Localiser:
     # -- tracing
     def _failing(self, patch: FrozenSet[int] = NONE, batch: Any = None) -> Tuple[Trace, Outcome]:
         """Trace the failing step, perhaps with values patched or with another batch."""
-        seeds = self.bad_parts if batch is None else ()
-        return self.trace(self.before, self.batch if batch is None else batch, patch, seeds)
+        while True:
+            seeds = self.bad_parts if batch is None else ()
+            given = self.batch if batch is None else batch
+            trace, outcome = self.trace(self.before, given, patch, seeds)
+            if not isinstance(outcome.error, TooLarge) or batch is not None:
+                trace.degradations.extend(self._fewer)
+                return trace, outcome
+            if not self._with_fewer_rows():
+                trace.degradations.append(str(outcome.error))
+                return trace, outcome
+
+    def _with_fewer_rows(self) -> bool:
+        """Go on with the half of the batch that fails as well, where there is one."""
+        for first, half in halves(self.batch, batch_rows(self.batch)):
+            if not self._well(self.before, half):
+                self.batch, self.first_row = half, self.first_row + first
+                last = self.first_row + (batch_rows(half) or 1) - 1
+                self._fewer = [
+                    "the step was traced on rows %d to %d of its batch, which fail alone: with all "
+                    "of them it takes more memory than there is" % (self.first_row, last)
+                ]
+                return True
+        return False
 
     def trace(
         self, before: Snapshot, batch: Any, patch: FrozenSet[int] = NONE,
@@ -243,7 +271,7 @@ class Localiser:
         from tensorflow.errors import OpError
 
         trace, outcome = self._once(before, to_tensors(batch), patch, seeds)
-        if outcome.error is None or isinstance(outcome.error, OpError):
+        if outcome.error is None or isinstance(outcome.error, (OpError, TooLarge)):
             return trace, outcome
         # a step written for numpy batches raises on tensors: run it with what the case gives
         plain_trace, plain = self._once(before, batch, patch, seeds)

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, FrozenSet, List, Optional, Set, Tuple
 from . import arrays, frames
 from .births import describe, describe_overflow
 from .entry import brief
+from .memory import TooLarge, bound, resident
 from .records import CONSTANT, NONE, Habits, Harm, Made
 from .records import Operands as Operands
 from .records import OpRecord as OpRecord
@@ -80,6 +81,8 @@ class Trace:
         self.random_ops: Dict[str, int] = {}
         self.troubles: List[str] = []
         self.degradations: List[str] = []
+        self.bound = bound()
+        """Bytes that the process may grow to; beyond them the step is given up."""
         self.loops = Loops()
         self.count = 0
         self.patched = 0
@@ -115,7 +118,11 @@ class Trace:
         try:
             if self.count == self.capture:
                 self.captured = operands_of(name, inputs, attrs, outputs)
+            if self.bound is not None and self.count % 32 == 0 and resident() > self.bound:
+                raise TooLarge("the traced step outgrows the memory at op %d" % self.count)
             self._op(name, inputs or (), outputs or ())
+        except TooLarge:
+            raise
         except Exception as error:
             # an error of the instrument must not look like one of the step
             trouble = "the trace could not look at %s: %s" % (name, brief(error))

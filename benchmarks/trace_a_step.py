@@ -24,11 +24,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from forensics.replay.worker.entry import Case
-from forensics.replay.worker.localise import Localiser
-from forensics.replay.worker.restore import build
-from forensics.replay.worker.state import State
-from forensics.replay.worker.stepper import Stepper, to_tensors
+from forensics.replay.worker.case.entry import Case
+from forensics.replay.worker.case.restore import build
+from forensics.replay.worker.localising.localise import Localiser
+from forensics.replay.worker.stepping.state import State
+from forensics.replay.worker.stepping.stepper import Stepper, to_tensors
 
 REPEATS = 5
 NAMES = {

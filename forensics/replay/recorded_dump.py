@@ -17,9 +17,9 @@ from forensics.domain.replay import (
     SourceLine,
 )
 from forensics.domain.run import InputFile, ReadWarning
-from forensics.replay.worker import scopes, traced_graphs
-from forensics.replay.worker.dumped_health import BAD, Birth, DumpedHealth, Key, slot_of
-from forensics.replay.worker.graph_health import ASSIGNS, Node
+from forensics.replay.worker.localising import scopes, traced_graphs
+from forensics.replay.worker.localising.dumped_health import BAD, Birth, DumpedHealth, Key, slot_of
+from forensics.replay.worker.localising.graph_health import ASSIGNS, Node
 from forensics.sources.debug_dump import (
     DebugDump,
     DumpedOp,

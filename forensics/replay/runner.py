@@ -14,9 +14,9 @@ from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import ReplayResult
 from forensics.domain.run import CheckpointFormat, CheckpointStats, CheckpointStatus, Run
 from forensics.replay.artefacts import with_reproducer
-from forensics.replay.child import Child
-from forensics.replay.containment import Containment, is_foreign
 from forensics.replay.request import ReplayRequest
+from forensics.replay.sandbox.child import Child
+from forensics.replay.sandbox.containment import Containment, is_foreign
 from forensics.replay.source import Source, SourceKind, parse_source, recording_of
 from forensics.sources.checkpoints import read_recorded_states
 from forensics.sources.recording import batches_in

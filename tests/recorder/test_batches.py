@@ -14,7 +14,7 @@ pytestmark = pytest.mark.tf
 def through_a_file(batch: Any, path: Path) -> Any:
     from forensics.recorder.batches import encode_batch
     from forensics.recorder.files import write_npz
-    from forensics.replay.worker.batch_file import read_batch
+    from forensics.replay.worker.case.batch_file import read_batch
 
     write_npz(path, encode_batch(batch))
     return read_batch(str(path))

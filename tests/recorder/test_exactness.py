@@ -39,10 +39,10 @@ def test_every_recorded_step_can_be_run_again(
 ) -> None:
     from forensics import read
     from forensics.recorder import FlightRecorder
-    from forensics.replay.worker.recorded import Recording
-    from forensics.replay.worker.restore import build, restore
-    from forensics.replay.worker.state import State
-    from forensics.replay.worker.stepper import Stepper
+    from forensics.replay.worker.case.recorded import Recording
+    from forensics.replay.worker.case.restore import build, restore
+    from forensics.replay.worker.stepping.state import State
+    from forensics.replay.worker.stepping.stepper import Stepper
 
     weight = data()[2]
     weight[66] = np.nan

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from forensics.replay.worker.failing_op import FailingOp
-from forensics.replay.worker.op_definition import call_of
-from forensics.replay.worker.opcall import EAGER, bits_of
+from forensics.replay.worker.blaming.failing_op import FailingOp
+from forensics.replay.worker.blaming.op_definition import call_of
+from forensics.replay.worker.blaming.opcall import EAGER, bits_of
 
 
 def failing(

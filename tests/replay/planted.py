@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from forensics.replay.worker import entry, localise, restore, state, stepper
+from forensics.replay.worker.case import entry, restore
+from forensics.replay.worker.localising import localise
+from forensics.replay.worker.stepping import state, stepper
 
 Program = Callable[[], dict[str, Any]]
 

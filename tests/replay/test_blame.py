@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from forensics.replay.worker.blame import blame, without_op
-from forensics.replay.worker.comparison import largest_of, tiny_of
-from forensics.replay.worker.failing_op import FailingOp, NoOperands
+from forensics.replay.worker.blaming.blame import blame, without_op
+from forensics.replay.worker.blaming.comparison import largest_of, tiny_of
+from forensics.replay.worker.blaming.failing_op import FailingOp, NoOperands
 from tests.replay.failing import failing
 
 pytestmark = pytest.mark.tf

@@ -14,7 +14,8 @@ from forensics.domain.run import CheckpointFormat, CheckpointStats, CheckpointSt
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 
-from forensics.replay.worker import entry, restore, state  # noqa: E402
+from forensics.replay.worker.case import entry, restore  # noqa: E402
+from forensics.replay.worker.stepping import state  # noqa: E402
 
 pytestmark = pytest.mark.tf
 
@@ -159,7 +160,7 @@ def test_a_checkpoint_of_an_estimator_is_read_and_not_replayed(tmp_path: Path) -
 
 
 def test_a_model_saved_without_its_optimizer(tmp_path: Path, trained: Any) -> None:
-    from forensics.replay.worker.saved import load_saved
+    from forensics.replay.worker.case.saved import load_saved
 
     bare = keras.Sequential([keras.Input((5,)), *trained.layers])
     bare.save(tmp_path / "bare.keras")

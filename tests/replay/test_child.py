@@ -13,9 +13,9 @@ import pytest
 
 from forensics.domain.replay import ReplayResult, ReplayStatus
 from forensics.domain.run import Run
-from forensics.replay import child
 from forensics.replay.request import ReplayRequest
 from forensics.replay.runner import run_replay
+from forensics.replay.sandbox import child
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="process groups")
 

@@ -16,9 +16,9 @@ import pytest
 
 from forensics.domain.replay import ReplayResult, ReplayStatus
 from forensics.domain.run import Run
-from forensics.replay.containment import Containment, is_foreign
 from forensics.replay.request import ReplayOptions, ReplayRequest
 from forensics.replay.runner import run_replay
+from forensics.replay.sandbox.containment import Containment, is_foreign
 from forensics.replay.source import SourceKind
 from tests.replay.replaying import PROGRAMS
 from tests.replay.test_child import gone

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from forensics.domain.replay import ReplayResult
-from forensics.replay import child, landlock
-from forensics.replay.child import Child
-from forensics.replay.containment import Containment
+from forensics.replay.sandbox import child, landlock
+from forensics.replay.sandbox.child import Child
+from forensics.replay.sandbox.containment import Containment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces and Landlock")
 
@@ -121,13 +121,14 @@ def test_a_wall_that_cannot_be_built_is_said_to_be_missing(
 ) -> None:
     # the launcher runs in a process of its own: stand in for a kernel without Landlock there
     start = "from forensics.replay import landlock; landlock.version = lambda: 0; "
-    from forensics.replay import containment
+    from forensics.replay.sandbox import containment
 
     monkeypatch.setattr(
         containment,
         "_START",
         containment._START.replace(
-            "from forensics.replay.launcher", start + "from forensics.replay.launcher"
+            "from forensics.replay.sandbox.launcher",
+            start + "from forensics.replay.sandbox.launcher",
         ),
     )
     _, result = attempt("pass")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from forensics.replay.worker import arrays
-from forensics.replay.worker.contradiction import Evidence, rising
-from forensics.replay.worker.stepper import EndOfData, Outcome
+from forensics.replay.worker.stepping.contradiction import Evidence, rising
+from forensics.replay.worker.stepping.stepper import EndOfData, Outcome
 
 CALM = [1.0, 0.9, 1.1, 1.0, 0.9, 1.0, 1.1, 1.0] * 3
 RISING = [*CALM, 4.0, 9.0, 30.0, 100.0, 1e4]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from forensics.domain.replay import Phase, ReplayStatus
-from forensics.replay.containment import Containment
-from forensics.replay.worker import placement
-from forensics.replay.worker.tensors import make_finite
+from forensics.replay.sandbox.containment import Containment
+from forensics.replay.worker.stepping import placement
+from forensics.replay.worker.tracing.tensors import make_finite
 from tests.replay.replaying import replay
 
 CARDS = ("/dev/nvidia0", "/dev/kfd", "/proc/driver/nvidia/version")

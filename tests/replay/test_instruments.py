@@ -13,26 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forensics.replay.worker import (
+from forensics.replay.worker import probes
+from forensics.replay.worker.case import entry, restore
+from forensics.replay.worker.localising import graph_health, numerics, scopes, traced_graphs
+from forensics.replay.worker.localising.graph_health import Node
+from forensics.replay.worker.stepping import (
     calls,
     candidates,
-    entry,
-    graph_health,
     modes,
-    numerics,
-    probes,
-    programs,
     randomness,
     reproduce,
-    restore,
-    scopes,
     state,
     stepper,
-    traced_graphs,
 )
-from forensics.replay.worker.as_compiled import ALONE, as_compiled
-from forensics.replay.worker.graph_health import Node
-from forensics.replay.worker.stepper import eagerly
+from forensics.replay.worker.stepping.stepper import eagerly
+from forensics.replay.worker.tracing import programs
+from forensics.replay.worker.tracing.as_compiled import ALONE, as_compiled
 
 pytestmark = pytest.mark.tf
 tf: Any = pytest.importorskip("tensorflow")

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forensics.replay import family, memory_watch
-from forensics.replay.last_words import LINES, WIDTH, last_words
-from forensics.replay.memory_watch import MemoryWatch, default_limit, in_gigabytes
+from forensics.replay.sandbox import family, memory_watch
+from forensics.replay.sandbox.last_words import LINES, WIDTH, last_words
+from forensics.replay.sandbox.memory_watch import MemoryWatch, default_limit, in_gigabytes
 
 SLEEPER = "import time; held = bytearray(b'x' * (64 << 20)); print('ready', flush=True); "
 FORKER = SLEEPER + "import os; os.fork(); time.sleep(600)"

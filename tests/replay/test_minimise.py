@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forensics.replay.worker.minimise import COARSEST, Exhausted, Minimiser, cut
+from forensics.replay.worker.guilty_rows.minimise import COARSEST, Exhausted, Minimiser, cut
 
 ROWS = 64
 

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forensics.replay.worker import entry, localise, observe, restore, state, stepper
-from forensics.replay.worker.tally import SIGMOID, Tally
+from forensics.replay.worker.case import entry, restore
+from forensics.replay.worker.localising import localise
+from forensics.replay.worker.observing import observe
+from forensics.replay.worker.stepping import state, stepper
+from forensics.replay.worker.tracing.tally import SIGMOID, Tally
 
 pytestmark = pytest.mark.tf
 tf: Any = pytest.importorskip("tensorflow")

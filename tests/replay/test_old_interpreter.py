@@ -16,7 +16,8 @@ import pytest
 
 from forensics.domain.replay import Blame, Origin, Phase, ReplayResult, ReplayStatus, TrialStatus
 from forensics.replay.request import ReplayOptions
-from forensics.replay.worker import keras_api, saved_by
+from forensics.replay.worker.case import saved_by
+from forensics.replay.worker.keras_family import keras_api
 from tests.replay.old_environment import ROOT, interpreters, old_python, tf_keras_folder
 from tests.replay.replaying import PROGRAMS, replay
 

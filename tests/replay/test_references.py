@@ -10,8 +10,8 @@ import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forensics.replay.worker.references import TABLE, NoReference, reference, special
-from forensics.replay.worker.references.intermediates import largest_intermediate
+from forensics.replay.worker.blaming.references import TABLE, NoReference, reference, special
+from forensics.replay.worker.blaming.references.intermediates import largest_intermediate
 
 RNG = np.random.default_rng(7)
 
@@ -118,7 +118,7 @@ def operands_of_one(op: str) -> list[Any]:
 
 @pytest.mark.tf
 def test_references_answer_what_the_float64_kernels_answer() -> None:
-    from forensics.replay.worker.op_definition import call_of
+    from forensics.replay.worker.blaming.op_definition import call_of
 
     cases: list[tuple[str, list[Any], dict[str, Any]]] = []
     cases += [(op, operands_of_one(op), {}) for op in ONE]

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from forensics.replay.worker import arrays
-from forensics.replay.worker.failing_op import FailingOp, gist
-from forensics.replay.worker.op_definition import call_of
-from forensics.replay.worker.opcall import JIT
+from forensics.replay.worker.blaming.failing_op import FailingOp, gist
+from forensics.replay.worker.blaming.op_definition import call_of
+from forensics.replay.worker.blaming.opcall import JIT
 from forensics.replay.worker.reproducer import make
 from forensics.replay.worker.reproducer.header import FAILS, WORKS
 from forensics.replay.worker.reproducer.lines import operand_lines

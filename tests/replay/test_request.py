@@ -22,9 +22,10 @@ from forensics.domain.run import (
     StepSource,
 )
 from forensics.errors import UsageError
-from forensics.replay import child, runner
+from forensics.replay import runner
 from forensics.replay.request import ReplayRequest
 from forensics.replay.runner import start_points
+from forensics.replay.sandbox import child
 from forensics.replay.source import parse_entry
 
 CLEAN, POISONED, DAMAGED = (

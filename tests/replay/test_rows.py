@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forensics.replay.worker import entry, restore, rows, state, stepper
-from forensics.replay.worker.search import Failure
+from forensics.replay.worker.case import entry, restore
+from forensics.replay.worker.guilty_rows import rows
+from forensics.replay.worker.stepping import state, stepper
+from forensics.replay.worker.stepping.search import Failure
 
 pytestmark = pytest.mark.tf
 tf: Any = pytest.importorskip("tensorflow")

@@ -14,8 +14,8 @@ from forensics.domain.replay import Phase, ReplayResult, ReplayStatus
 from forensics.domain.run import Run
 from forensics.replay.request import ReplayOptions, ReplayRequest
 from forensics.replay.runner import run_replay
-from forensics.replay.worker.entry import CaseError
-from forensics.replay.worker.saved_model import saved_model_case
+from forensics.replay.worker.case.entry import CaseError
+from forensics.replay.worker.case.saved_model import saved_model_case
 from tests.replay.replaying import PROGRAMS
 
 pytestmark = pytest.mark.tf

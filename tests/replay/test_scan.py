@@ -9,8 +9,8 @@ import pytest
 
 from forensics.domain.replay import Phase, ReplayStatus, TrialStatus
 from forensics.replay.request import ReplayOptions
-from forensics.replay.worker.reruns import shuffled
-from forensics.replay.worker.scan_pass import center_and_spread
+from forensics.replay.worker.scanning.reruns import shuffled
+from forensics.replay.worker.scanning.scan_pass import center_and_spread
 from tests.replay.replaying import replay
 
 SCAN = ReplayOptions(scan=True)

@@ -10,9 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forensics.replay.worker import entry, restore, state, stepper
-from forensics.replay.worker.gradient_norm import gradient_norm
-from forensics.replay.worker.scan_pass import FAILING_KEPT, HEALTHY_KEPT, LARGEST_KEPT, ScanPass
+from forensics.replay.worker.case import entry, restore
+from forensics.replay.worker.scanning.gradient_norm import gradient_norm
+from forensics.replay.worker.scanning.scan_pass import (
+    FAILING_KEPT,
+    HEALTHY_KEPT,
+    LARGEST_KEPT,
+    ScanPass,
+)
+from forensics.replay.worker.stepping import state, stepper
 
 pytestmark = pytest.mark.tf
 tf: Any = pytest.importorskip("tensorflow")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from forensics.replay.worker import memory, trace
+from forensics.replay.worker.tracing import memory, trace
 from tests.replay import planted
 
 pytestmark = pytest.mark.tf

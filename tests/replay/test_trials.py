@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forensics.replay.worker import arrays, entry, restore, state, stepper
+from forensics.replay.worker import arrays
+from forensics.replay.worker.case import entry, restore
+from forensics.replay.worker.stepping import state, stepper
 from forensics.replay.worker.trials import data, network, precision, rows, step_size
 from forensics.replay.worker.trials.change import Change, Unfit
 from forensics.replay.worker.trials.course import Runner, Tried

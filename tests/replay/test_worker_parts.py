@@ -16,10 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from forensics.replay.worker import arrays, entry, fallback_origin, frames, numerics
+from forensics.replay.worker import arrays
+from forensics.replay.worker.case import entry
 from forensics.replay.worker.channel import strict
-from forensics.replay.worker.layers import layer_of_scope
-from forensics.replay.worker.stepper import EndOfData, Outcome, Stepper, loss_of
+from forensics.replay.worker.localising import fallback_origin, numerics
+from forensics.replay.worker.stepping.stepper import EndOfData, Outcome, Stepper, loss_of
+from forensics.replay.worker.tracing import frames
+from forensics.replay.worker.tracing.layers import layer_of_scope
 from forensics.replay.worker.trials import healthy_level
 
 Pair = namedtuple("Pair", ["left", "right"])

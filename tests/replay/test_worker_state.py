@@ -10,16 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forensics.replay.worker import (
-    entry,
-    listening,
-    localise,
-    observe,
-    restore,
-    state,
-    stepper,
-)
-from forensics.replay.worker.trace import Trace
+from forensics.replay.worker.case import entry, restore
+from forensics.replay.worker.localising import localise
+from forensics.replay.worker.observing import observe
+from forensics.replay.worker.stepping import state, stepper
+from forensics.replay.worker.tracing import listening
+from forensics.replay.worker.tracing.trace import Trace
 
 pytestmark = pytest.mark.tf
 tf: Any = pytest.importorskip("tensorflow")

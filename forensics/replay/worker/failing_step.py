@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
-    from .search import Failure
     from .session import Session
+    from .stepping.search import Failure
 
 
 def failing_step(session: Session) -> Optional[Failure]:
@@ -30,8 +30,8 @@ def failing_step(session: Session) -> Optional[Failure]:
 
 
 def _scanned(session: Session) -> Optional[Failure]:
-    from .modes import configured
-    from .scan import Scan
+    from .scanning.scan import Scan
+    from .stepping.modes import configured
 
     scan = session.scan = Scan(
         session.request, session.search, session.stepper, session.deadline, session.device,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, List
 
-from .observation import observe_failure
+from .observing.observation import observe_failure
 
 if TYPE_CHECKING:
-    from .localise import Localised
-    from .search import Failure
+    from .localising.localise import Localised
     from .session import Session
+    from .stepping.search import Failure
 
 LEAST_SECONDS = 5
 """Below this the numerics check is not asked: it traces the step anew."""
@@ -46,7 +46,7 @@ class FailingStep:
 
     def _repeat(self) -> None:
         """Run the failing step again, in its own mode and in others."""
-        from .reproduce import Repeater
+        from .stepping.reproduce import Repeater
 
         self.session.channel.progress("reproducing step %d" % self.failure.step)
         self.repeater = Repeater(
@@ -63,7 +63,7 @@ class FailingStep:
         )  # fmt: skip
 
     def _localise(self) -> None:
-        from .randomness import unreplayable
+        from .stepping.randomness import unreplayable
 
         found = self._traced()
         trace = found.trace
@@ -91,9 +91,10 @@ class FailingStep:
 
     def _traced(self) -> Localised:
         """Trace the step op by op, where this version of TensorFlow lets us."""
-        from . import placement, probes
-        from .fallbacks import untraced
-        from .localise import Localiser
+        from . import probes
+        from .localising.fallbacks import untraced
+        from .localising.localise import Localiser
+        from .stepping import placement
 
         if probes.part(probes.OP_CALLBACKS) is None:
             return untraced(self.session.stepper, self.failure)
@@ -108,7 +109,7 @@ class FailingStep:
 
     def _asked_elsewhere(self, found: Localised) -> Localised:
         """Let other instruments speak where the own trace is silent."""
-        from .fallbacks import Fallbacks
+        from .localising.fallbacks import Fallbacks
 
         fallbacks = Fallbacks(
             self.session.stepper,
@@ -125,7 +126,7 @@ class FailingStep:
 
     def _rows(self) -> None:
         """Name the rows of the batch that make the step fail."""
-        from .rows import guilty_rows
+        from .guilty_rows.rows import guilty_rows
 
         self.session.channel.progress("asking which rows make step %d fail" % self.failure.step)
         self.session.answer.update(
@@ -138,7 +139,7 @@ class FailingStep:
 
     def _op_alone(self) -> None:
         """Run the op behind the failure by itself: whose bug it is, a script that shows it."""
-        from .op_alone import OpAlone
+        from .blaming.op_alone import OpAlone
 
         if self.failure.symptom != "diverged":
             alone = OpAlone(
@@ -157,7 +158,7 @@ class FailingStep:
         try_on_failure(self.session, self.failure)
 
     def _check_numerics(self) -> None:
-        from .numerics import Beside
+        from .localising.numerics import Beside
 
         if (
             self.failure.symptom == "diverged"

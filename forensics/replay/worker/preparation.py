@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .entry import CaseError
+from .case.entry import CaseError
 
 if TYPE_CHECKING:
     from .session import Session
-    from .state import Snapshot
+    from .stepping.state import Snapshot
 
 
 def prepare(session: Session) -> None:
@@ -19,10 +19,10 @@ def prepare(session: Session) -> None:
     CaseError
         When there is no batch that passes through the model.
     """
-    from .modes import detect_nan_on_gpu
-    from .search import Search
-    from .state import State
-    from .stepper import Stepper
+    from .stepping.modes import detect_nan_on_gpu
+    from .stepping.search import Search
+    from .stepping.state import State
+    from .stepping.stepper import Stepper
 
     _environment(session)
     session.state = State(session.case.restore)
@@ -41,8 +41,8 @@ def _build(session: Session) -> Snapshot:
 
     A recording holds no other batches than the last ones.
     """
-    from .restore import BatchError, build
-    from .stepper import EndOfData
+    from .case.restore import BatchError, build
+    from .stepping.stepper import EndOfData
 
     checkpoints = session.request["checkpoints"]
     begin = min(int(checkpoints[0]["step"]), session.request["observe_step"]) if checkpoints else 0
@@ -60,7 +60,8 @@ def _build(session: Session) -> Snapshot:
 
 
 def _environment(session: Session) -> None:
-    from . import keras_api, placement
+    from .keras_family import keras_api
+    from .stepping import placement
 
     session.device = placement.choose(session.request["device"])
     session.answer["device"] = session.device

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List
 
-from . import keras_api, layer_calls
+from .keras_family import keras_api
+from .tracing import layer_calls
 
 OP_CALLBACKS = "op_callbacks"
 GRADIENT_FRAMES = "backprop._gradient_function"

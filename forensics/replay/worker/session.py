@@ -12,20 +12,20 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
+from .case.entry import CaseError, brief
+from .case.sources import load_source
 from .channel import Channel
-from .entry import CaseError, brief
 from .failing_step import failing_step
 from .on_failure import FailingStep
 from .preparation import prepare
-from .sources import load_source
 from .without_failure import without_failure
 
 if TYPE_CHECKING:
-    from .entry import Case
-    from .scan import Scan
-    from .search import Search
-    from .state import State
-    from .stepper import Stepper
+    from .case.entry import Case
+    from .scanning.scan import Scan
+    from .stepping.search import Search
+    from .stepping.state import State
+    from .stepping.stepper import Stepper
 
 
 def main() -> None:

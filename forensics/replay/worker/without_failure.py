@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict
 
-from .observation import observe_last_step
+from .observing.observation import observe_last_step
 
 if TYPE_CHECKING:
     from .session import Session
@@ -40,7 +40,7 @@ def without_failure(session: Session) -> Dict[str, Any]:
 
 def _candidates(session: Session) -> str:
     """Say what can be the difference between the run and the replay, as far as facts tell."""
-    from .candidates import candidates
+    from .stepping.candidates import candidates
 
     with session.surviving("looking for the difference"):
         return "candidates: " + "; ".join(candidates(session.case, session.stepper, session.search))

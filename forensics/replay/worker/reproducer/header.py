@@ -9,8 +9,8 @@ from typing import List, Tuple
 import numpy as np
 
 from .. import arrays
-from ..failing_op import FailingOp
-from ..opcall import EAGER, JIT
+from ..blaming.failing_op import FailingOp
+from ..blaming.opcall import EAGER, JIT
 
 FAILS, WORKS = "it fails as described", "it does not fail"
 """Last words of the script, with exit status 1 and 0."""

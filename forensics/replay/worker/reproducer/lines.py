@@ -6,8 +6,8 @@ import textwrap
 from typing import Any, List
 
 from .. import arrays
-from ..failing_op import FailingOp
-from ..opcall import EAGER, JIT, outputs_of
+from ..blaming.failing_op import FailingOp
+from ..blaming.opcall import EAGER, JIT, outputs_of
 from .header import WIDTH
 from .values import FEW, Operand, literal
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional
 import numpy as np
 
 from .. import arrays
-from ..blame import same_side
-from ..failing_op import FailingOp
-from ..opcall import bits_of
+from ..blaming.blame import same_side
+from ..blaming.failing_op import FailingOp
+from ..blaming.opcall import bits_of
 from .header import Story
 from .lines import DATA, names_of
 from .proof import prove
@@ -22,7 +22,7 @@ from .shrink import Shrinker
 from .values import Operand, parts_in_file, simplified
 
 if TYPE_CHECKING:
-    from ..search import Failure
+    from ..stepping.search import Failure
 
 SCRIPT = "reproducer.py"
 MAX_DATA_BYTES = 64 << 20

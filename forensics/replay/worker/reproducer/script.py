@@ -6,7 +6,7 @@ import re
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from .. import arrays
-from ..failing_op import FailingOp, gist
+from ..blaming.failing_op import FailingOp, gist
 from .header import FAILS, WORKS, Story, header, kinds, titled
 from .lines import (
     DATA,

@@ -9,8 +9,8 @@ from .sick import SickTrials, suspicious
 from .trials import Trials
 
 if TYPE_CHECKING:
-    from ..search import Failure
     from ..session import Session
+    from ..stepping.search import Failure
 
 PART = 0.8
 """Of the time that is left; the answer has to be written after it."""

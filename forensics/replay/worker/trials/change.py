@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Callable, Iterator, List, Optional
 
-from ..state import Snapshot
+from ..stepping.state import Snapshot
 
 
 class Unfit(Exception):

@@ -6,9 +6,9 @@ import math
 import time
 from typing import Any, Dict, List, Optional
 
-from ..entry import brief
-from ..state import Snapshot
-from ..stepper import EndOfData, Outcome, Stepper
+from ..case.entry import brief
+from ..stepping.state import Snapshot
+from ..stepping.stepper import EndOfData, Outcome, Stepper
 from .change import Change
 
 MAX_DROPPED = 0.1

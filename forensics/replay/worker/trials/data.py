@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Sequence
 import numpy as np
 
 from .. import arrays
-from ..localise import batch_rows
+from ..localising.localise import batch_rows
 from .change import Change, Unfit
 
 LARGE = 20.0

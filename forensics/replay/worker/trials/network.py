@@ -8,11 +8,12 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from .. import arrays, keras_api
-from ..entry import Case
-from ..layers import activation_name, flat
-from ..localise import batch_rows
-from ..state import WEIGHT, Snapshot, State
+from .. import arrays
+from ..case.entry import Case
+from ..keras_family import keras_api
+from ..localising.localise import batch_rows
+from ..stepping.state import WEIGHT, Snapshot, State
+from ..tracing.layers import activation_name, flat
 from .change import Change, Unfit, replaced
 from .optimizer import with_values
 from .precision import models_of

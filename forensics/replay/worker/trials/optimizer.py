@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, List, Optional
 import numpy as np
 
 from .. import arrays
-from ..state import SLOT, Snapshot, State
+from ..stepping.state import SLOT, Snapshot, State
 from .change import Change, Unfit, owners_of, replaced, wrapped
 from .step_size import UPDATE
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Optional
 
 from ..arrays import leaves
-from ..entry import brief
-from ..state import Snapshot
-from ..stepper import Stepper
+from ..case.entry import brief
+from ..stepping.state import Snapshot
+from ..stepping.stepper import Stepper
 from . import data, network, rows
 from .change import Change, Unfit
 from .course import Runner

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Callable, Iterator, List, Optional
 
-from .. import arrays, frames, keras_api
-from ..entry import Case
-from ..layers import flat
-from ..state import SLOT, State
+from .. import arrays
+from ..case.entry import Case
+from ..keras_family import keras_api
+from ..stepping.state import SLOT, State
+from ..tracing import frames
+from ..tracing.layers import flat
 from .change import Change, Unfit, replaced
 from .rewriting import Operands, Rewriting
 

@@ -12,7 +12,7 @@ from collections import namedtuple
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from .. import frames
+from ..tracing import frames
 from .change import Unfit
 
 Operands = Dict[str, Any]

@@ -7,9 +7,9 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set
 import numpy as np
 
 from .. import arrays
-from ..localise import batch_rows
-from ..state import Snapshot
-from ..stepper import EndOfData, Stepper
+from ..localising.localise import batch_rows
+from ..stepping.state import Snapshot
+from ..stepping.stepper import EndOfData, Stepper
 from .change import Change, Unfit
 from .course import MAX_OF_BATCH, Runner
 

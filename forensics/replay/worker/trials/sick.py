@@ -8,10 +8,10 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 
 from .. import arrays
-from ..entry import Case, brief
-from ..layers import flat
-from ..state import Snapshot
-from ..stepper import EndOfData, Stepper, to_tensors
+from ..case.entry import Case, brief
+from ..stepping.state import Snapshot
+from ..stepping.stepper import EndOfData, Stepper, to_tensors
+from ..tracing.layers import flat
 from . import data, network, rows
 from .change import Change, Unfit
 from .course import Runner, Tried

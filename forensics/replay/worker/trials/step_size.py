@@ -10,7 +10,7 @@ import contextlib
 import math
 from typing import Any, Iterator, List, Optional
 
-from .. import old_optimizers
+from ..keras_family import old_optimizers
 from .change import Change, owners_of, wrapped
 
 UPDATE, CLIPPING = "_backend_update_step", "_clip_gradients"

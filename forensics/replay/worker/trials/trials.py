@@ -6,9 +6,9 @@ import contextlib
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from ..entry import brief
-from ..state import Snapshot
-from ..stepper import Stepper
+from ..case.entry import brief
+from ..stepping.state import Snapshot
+from ..stepping.stepper import Stepper
 from .change import Change, Unfit
 from .course import Runner, Tried, said
 from .judge import COMPARED, NO_FALL, Judge
@@ -241,7 +241,7 @@ class Trials:
         self, change: Change, start: int, snapshot: Snapshot, tried: Tried
     ) -> Optional[Dict[str, Any]]:
         """Ask which op fails now, with the change in force."""
-        from ..localise import Localiser
+        from ..localising.localise import Localiser
 
         if tried.failed_at is None or tried.symptom == "diverged":
             return None

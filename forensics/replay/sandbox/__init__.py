@@ -1,0 +1,1 @@
+"""The child process, its walls, and the watch over it."""

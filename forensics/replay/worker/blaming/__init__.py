@@ -1,0 +1,1 @@
+"""Whose bug a bad value is: the failing op asked again elsewhere."""

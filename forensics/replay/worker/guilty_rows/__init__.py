@@ -1,0 +1,1 @@
+"""The rows of the batch that make a step fail."""

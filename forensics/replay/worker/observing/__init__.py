@@ -1,0 +1,1 @@
+"""What a step looked like, for the report."""

@@ -1,0 +1,1 @@
+"""Batches of shuffled data: all of them from one state, and in other orders."""

@@ -1,0 +1,1 @@
+"""Steps of the case: run, repeated, searched for the failing one."""

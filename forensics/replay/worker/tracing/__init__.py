@@ -1,0 +1,1 @@
+"""Every op of a step, watched while it runs one by one."""

@@ -24,4 +24,4 @@ def _load_package() -> None:
 
 if __name__ == "__main__":
     _load_package()
-    importlib.import_module(_NAME + ".session").main()
+    importlib.import_module(_NAME + ".order").main()

@@ -1,24 +1,14 @@
-"""The whole order of a replay: load, restore, step forward, localise, observe, try remedies."""
+"""What the parts of a replay share: the request, the answer, the case and the means to step it."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import json
-import os
-import sys
 import time
 import traceback
-import warnings
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
-from .case.entry import CaseError, brief
-from .case.sources import load_source
+from .case.entry import brief
 from .channel import Channel
-from .failing_step import failing_step
-from .on_failure import FailingStep
-from .preparation import prepare
-from .without_failure import without_failure
 
 if TYPE_CHECKING:
     from .case.entry import Case
@@ -26,28 +16,6 @@ if TYPE_CHECKING:
     from .stepping.search import Search
     from .stepping.state import State
     from .stepping.stepper import Stepper
-
-
-def main() -> None:
-    """Read the request from stdin, answer on stdout."""
-    channel = Channel()
-    request = json.loads(sys.stdin.read())
-    sys.stdin = io.StringIO()
-    warnings.simplefilter("ignore")
-    session = Session(request, channel)
-    try:
-        answer = session.run()
-    except CaseError as error:
-        answer = {**session.answer, "status": "not_run", "reason": str(error)}
-    except MemoryError:
-        answer = session.broken("the replay ran out of memory")
-    except (Exception, SystemExit) as error:
-        traceback.print_exc()
-        answer = session.broken("the replay failed: " + brief(error))
-    channel.answer(answer)
-    # threads of the user's program must not keep the process alive
-    sys.stderr.flush()
-    os._exit(0)
 
 
 class Session:
@@ -77,34 +45,6 @@ class Session:
         self.stepper: Stepper
         self.search: Search
         self.answer: Dict[str, Any] = {"status": "crashed", "reason": "the replay did not finish"}
-
-    def run(self) -> Dict[str, Any]:
-        """Do all of it and return the answer."""
-        self.channel.progress("importing the program and TensorFlow")
-        self.answer["source"] = self.request.get("source", "entry_point")
-        self.case = load_source(self.request, self.notes)
-        prepare(self)
-        failure = failing_step(self)
-        self.answer["started_from"] = self.search.started_from
-        if self.case.recording is not None:
-            self.notes.extend(self.case.recording.fidelity(self.search.exact_losses))
-        if failure is None:
-            return without_failure(self)
-        self.answer.update(
-            status="reproduced", step=failure.step, symptom=failure.symptom, reason=""
-        )
-        FailingStep(self, failure).run()
-        self.answer["reason"] = "; ".join([*self.search.remarks(), *self.notes])
-        self._degradations()
-        return self.answer
-
-    def _degradations(self) -> None:
-        """Name the private parts of TensorFlow that were missed."""
-        from .probes import degradations
-
-        self.answer["degradations"] = [
-            *self.answer.get("degradations", ()), *self.elsewhere, *degradations()
-        ]  # fmt: skip
 
     def broken(self, why: str) -> Dict[str, Any]:
         """Return what is known although the rest failed."""

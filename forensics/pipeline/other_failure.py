@@ -80,9 +80,9 @@ def _is_other(run: Run, target: Target, answer: ReplayResult) -> bool:
         return False
     if step > high:
         # A divergence is met once the loss is beyond all doubt, which may be long after its onset,
-        # and state that was bad from the start once a step uses it, where the log shows it too.
+        # and state that was bad from the start once a step uses it, where the log shows it first.
         diverged = target.symptom == answer.symptom == "diverged"
-        return not diverged and not _loss_was_bad(run, step)
+        return not diverged and not _loss_goes_bad(run, step)
     if answer.symptom == "diverged":
         return _loss_was_finite(run, step, step)
     return answer.symptom == "raised" or _was_clean_between(run, step, high)
@@ -99,13 +99,13 @@ def _loss_was_finite(run: Run, first: int, last: int) -> bool:
     return bool(sound - set(loss.steps[inside & ~finite].tolist()))
 
 
-def _loss_was_bad(run: Run, step: int) -> bool:
-    """Whether the log holds a training loss that is not finite at this step, or just beside it."""
+def _loss_goes_bad(run: Run, step: int) -> bool:
+    """Whether the first training loss of the log that is not finite is that of this step."""
     loss = run.train_loss
     if loss is None or loss.step_axis is not StepAxis.BATCH:
         return False
-    near = np.abs(loss.steps - step) <= MARGIN
-    return bool((near & ~np.isfinite(loss.values)).any())
+    bad = loss.steps[~np.isfinite(loss.values)]
+    return bool(len(bad)) and abs(int(bad.min()) - step) <= MARGIN
 
 
 def _was_clean_between(run: Run, step: int, last: int) -> bool:

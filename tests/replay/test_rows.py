@@ -14,7 +14,7 @@ import pytest
 from forensics.replay.worker.case import entry, restore
 from forensics.replay.worker.guilty_rows import rows
 from forensics.replay.worker.stepping import state, stepper
-from forensics.replay.worker.stepping.search import Failure
+from forensics.replay.worker.stepping.failure import Failure
 
 pytestmark = pytest.mark.tf
 tf: Any = pytest.importorskip("tensorflow")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
     from .session import Session
-    from .stepping.search import Failure
+    from .stepping.failure import Failure
 
 
 def failing_step(session: Session) -> Optional[Failure]:

@@ -10,7 +10,7 @@ from .observing.observation import observe_failure
 if TYPE_CHECKING:
     from .localising.localise import Localised
     from .session import Session
-    from .stepping.search import Failure
+    from .stepping.failure import Failure
 
 LEAST_SECONDS = 5
 """Below this the numerics check is not asked: it traces the step anew."""

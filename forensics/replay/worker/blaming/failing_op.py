@@ -15,7 +15,7 @@ from .op_definition import NoCall, call_of, public_names
 from .opcall import EAGER, GRAPH, JIT, OpCall, bits_of
 
 if TYPE_CHECKING:
-    from ..stepping.search import Failure
+    from ..stepping.failure import Failure
     from ..tracing.records import Operands, OpRecord
 
 

@@ -11,7 +11,7 @@ from .blame import blame, without_op
 from .failing_op import FailingOp, NoOperands, failing_op
 
 if TYPE_CHECKING:
-    from ..stepping.search import Failure
+    from ..stepping.failure import Failure
 
 ENGINES_SHARE, REPRODUCER_SHARE = 0.3, 0.6
 """Parts of the time left that each may take."""

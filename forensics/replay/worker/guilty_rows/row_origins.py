@@ -9,7 +9,7 @@ from ..localising.localise import Localiser
 from .row_search import RowSearch
 
 if TYPE_CHECKING:
-    from ..stepping.search import Failure
+    from ..stepping.failure import Failure
 
 TRACED = 4
 """Groups of rows that are traced by themselves."""

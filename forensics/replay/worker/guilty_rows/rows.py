@@ -18,7 +18,7 @@ from .rows_found import RowsFound
 from .subsets import BatchRows
 
 if TYPE_CHECKING:
-    from ..stepping.search import Failure
+    from ..stepping.failure import Failure
 
 SECONDS, SHARE, LARGEST_SHARE = 15.0, 0.1, 0.3
 """Time for the rows: a tenth of what is left, but 15 s where that is no more than 30 % of it."""

@@ -11,8 +11,8 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import numpy as np
 
 from .. import arrays, probes
+from ..stepping.failure import Failure
 from ..stepping.modes import without_jit
-from ..stepping.search import Failure
 from ..stepping.state import Snapshot
 from ..stepping.stepper import Stepper
 from ..tracing import frames

@@ -22,8 +22,8 @@ from .fused import fused_kernels
 from .localise import Localised, Localiser
 
 if TYPE_CHECKING:
+    from ..stepping.failure import Failure
     from ..stepping.reproduce import Repeater, Reproduction
-    from ..stepping.search import Failure
     from ..stepping.stepper import Stepper
 
 OWN_TRACE, DEBUG_DUMP, INLINED = "own_trace", "debug_dump", "inlined_graph"

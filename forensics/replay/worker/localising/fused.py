@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, List
 
 if TYPE_CHECKING:
-    from ..stepping.search import Failure
+    from ..stepping.failure import Failure
     from ..stepping.stepper import Stepper
 
 

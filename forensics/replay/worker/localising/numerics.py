@@ -6,8 +6,8 @@ import re
 from typing import Any, Dict, List, Optional
 
 from ..case.entry import brief
+from ..stepping.failure import Failure
 from ..stepping.modes import JIT, without_jit
-from ..stepping.search import Failure
 from ..stepping.stepper import Outcome, Stepper
 from .fallback_origin import origin_of_graph_op
 

@@ -8,7 +8,7 @@ from . import observe
 
 if TYPE_CHECKING:
     from ..session import Session
-    from ..stepping.search import Failure
+    from ..stepping.failure import Failure
     from ..tracing.trace import Trace
 
 
@@ -51,7 +51,7 @@ def observe_last_step(session: Session) -> Optional[int]:
 
 def _observe(session: Session, step: int, batch: Any) -> None:
     from ..localising.localise import Localiser
-    from ..stepping.search import Failure
+    from ..stepping.failure import Failure
 
     before = session.state.snapshot()
     session.channel.progress("observing step %d" % step)

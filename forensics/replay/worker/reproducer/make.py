@@ -22,7 +22,7 @@ from .shrink import Shrinker
 from .values import Operand, parts_in_file, simplified
 
 if TYPE_CHECKING:
-    from ..stepping.search import Failure
+    from ..stepping.failure import Failure
 
 SCRIPT = "reproducer.py"
 MAX_DATA_BYTES = 64 << 20

@@ -8,7 +8,7 @@ from typing import Any, Deque, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from ..stepping.search import Moment
+from ..stepping.failure import Moment
 from ..stepping.state import Snapshot
 from ..stepping.stepper import EndOfData, Outcome, Stepper
 

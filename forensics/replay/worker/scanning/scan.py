@@ -9,7 +9,8 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from ..guilty_rows.row_search import RowSearch
 from ..guilty_rows.rows import like
-from ..stepping.search import KEEP, MARGIN, Failure, Moment, Search
+from ..stepping.failure import Failure, Moment
+from ..stepping.search import KEEP, MARGIN, Search
 from ..stepping.state import Snapshot
 from ..stepping.stepper import Outcome, Stepper
 from ..trials.trials import HORIZON

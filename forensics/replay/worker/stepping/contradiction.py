@@ -10,7 +10,7 @@ from ..trials import healthy_level
 from .stepper import EndOfData, Stepper
 
 if TYPE_CHECKING:
-    from .search import Course
+    from .failure import Course
 
 AFTER = 10
 """Steps run on after the state went bad, to see what becomes of the loss."""

@@ -10,7 +10,7 @@ from .calls import watching
 from .randomness import of_graphs
 
 if TYPE_CHECKING:
-    from .search import Failure
+    from .failure import Failure
     from .state import Snapshot
     from .stepper import Outcome, Stepper
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 import numpy as np
 
@@ -13,11 +13,12 @@ from ..case.entry import Case
 from ..case.restore import RestoreError, restore
 from ..trials import healthy_level
 from .contradiction import RISE, Evidence
+from .failure import Course, Failure
 from .state import SLOT, Snapshot, State, newborn
 from .stepper import EndOfData, Outcome, Stepper
 
 if TYPE_CHECKING:
-    from ..localising.localise import Localised
+    pass
 
 KEEP = 9
 """Snapshots kept while stepping: the failing step and eight before it, to start trials from."""
@@ -26,38 +27,6 @@ MARGIN = 10
 MAX_LEAD = 200
 """Steps that are run once more to reach the failure from an earlier start."""
 SNAPSHOT_BYTES = 2 << 30
-
-Moment = Tuple[int, Snapshot, Any]
-"""A step, the state before it, its batch."""
-
-
-class Failure:
-    """The step that failed, with the states and batches round it."""
-
-    def __init__(self, moment: Moment, outcome: Outcome, symptom: str) -> None:
-        self.step, self.before, self.batch = moment
-        self.outcome, self.symptom = outcome, symptom
-        self.healthy: Optional[Tuple[Snapshot, Any]] = None
-        self.trial_start: Tuple[int, Snapshot] = (self.step, self.before)
-        self.losses: List[float] = []
-        self.found: Optional[Localised] = None
-        """What the localiser said, once it was asked."""
-
-
-class Course:
-    """Steps that were run one after the other: the last of them, every loss, how it ended."""
-
-    def __init__(self, first: int, entered: Snapshot, keep: int) -> None:
-        self.first, self.entered = first, entered
-        self.recent: Deque[Moment] = collections.deque(maxlen=keep)
-        self.losses: List[float] = []
-        self.outcome: Optional[Outcome] = None
-        self.symptom: Optional[str] = None
-
-    @property
-    def step(self) -> int:
-        """The last step that was run."""
-        return self.recent[-1][0]
 
 
 class Search:

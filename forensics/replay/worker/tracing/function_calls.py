@@ -14,7 +14,7 @@ from ..stepping.stepper import Stepper, to_tensors
 from .records import Operands
 
 if TYPE_CHECKING:
-    from ..stepping.search import Failure
+    from ..stepping.failure import Failure
     from ..stepping.state import Snapshot
 
 FUNCTION_PREFIXES = ("__inference_", "__forward_", "__backward_")

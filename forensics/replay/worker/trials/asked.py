@@ -10,7 +10,7 @@ from .trials import Trials
 
 if TYPE_CHECKING:
     from ..session import Session
-    from ..stepping.search import Failure
+    from ..stepping.failure import Failure
 
 PART = 0.8
 """Of the time that is left; the answer has to be written after it."""

@@ -317,6 +317,10 @@ class Trace:
                 sources = frozenset((index,))
         if plain and not sources:
             self._sources.pop(handle, None)
+            self._habitual.pop(handle, None)
+        if flow.habit and not sources:
+            # what reads the variable later in the step gets the usual value, and bears no new one
+            self._habitual[handle] = (flow.habit, flow.habit_bits)
         if not sources and not flow.habit:
             return
         name = variable.name if variable else "a variable"

@@ -476,3 +476,29 @@ def clipping_by_the_global_norm() -> dict[str, Any]:
         "step": step, "batch": spoiled(huge),
         "restore": {"model": model, "optimizer": optimizer},
     }  # fmt: skip
+
+
+@plant("ReadVariableOp", phase="state", layer="words")
+def a_bad_row_of_a_frozen_table_that_is_first_looked_up_now() -> dict[str, Any]:
+    """A table that was bad all along: the step that uses the row is not the one to blame."""
+    table = np.random.default_rng(0).random((20, 4), np.float32)
+    table[17] = np.nan
+    words = kl.Embedding(
+        20, 4, embeddings_initializer=keras.initializers.Constant(table), trainable=False,
+        name="words",
+    )  # fmt: skip
+    model = keras.Sequential(
+        [keras.Input((3,), dtype="int32"), words, kl.GlobalAveragePooling1D(), kl.Dense(1)],
+        name="net",
+    )
+
+    def batch(step: int) -> Any:
+        ids = np.random.default_rng(step).integers(0, 16, (6, 3)).astype(np.int32)
+        if step == STEP:
+            ids[ROW, 1] = 17
+        return ids, np.ones((6, 1), np.float32)
+
+    def loss_of(model: Any, ids: Any, y: Any) -> Any:
+        return tf.reduce_mean(tf.square(model(ids) - y))
+
+    return looped(model, loss_of, batch)

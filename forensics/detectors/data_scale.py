@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from forensics.detectors.base import Example, not_observed
-from forensics.detectors.scenes import part, replayed
+from forensics.detectors.scenes import curve, falling, part, replayed, run_of
 from forensics.domain.evidence import BatchEvidence
 from forensics.domain.findings import Finding, NotChecked, Severity
 from forensics.domain.quantity import StepAxis
@@ -21,6 +23,10 @@ _NORMALISING = frozenset(
 )  # fmt: skip
 
 
+_ENDS = 5
+"""Logged losses at either end of which the level is taken."""
+
+
 @dataclass(frozen=True)
 class DataScale:
     """A float part of the batch is orders of magnitude larger than usual, or not normalised at all.
@@ -31,8 +37,8 @@ class DataScale:
 
     **What it says.** An element `outlier` times larger than anything in the batches before is an
     error. A float part beyond `largest` is a warning (tables and targets are expected at unit
-    scale; 0..255 images stay below); behind a normalising first layer it is only noted. Integers
-    are ids.
+    scale; 0..255 images stay below); behind a normalising first layer, or of targets that the model
+    learns all the same, it is only noted. Integers are ids.
 
     Parameters
     ----------
@@ -44,6 +50,9 @@ class DataScale:
         The same for targets: regressions count in hundreds and thousands; default 1e5.
     spread : float
         Ratio of column deviations from which columns are called incomparable, default 1e3.
+    learnt : float
+        Part of its first level to which the loss fell where large targets did no harm, default
+        0.05: of a squared loss 95 % are explained then.
 
     References
     ----------
@@ -56,6 +65,7 @@ class DataScale:
     largest: float = 1e3
     targets: float = 1e5
     spread: float = 1e3
+    learnt: float = 0.05
 
     code: ClassVar[str] = "DAT002"
     name: ClassVar[str] = "data-scale"
@@ -76,11 +86,18 @@ class DataScale:
             if factor is not None and factor >= self.outlier:
                 yield self._outlier(one, seen, size, factor)
             elif self._wide(one, size):
-                yield self._unnormalised(one, seen, size)
+                yield self._unnormalised(one, seen, size, self._learns(scene))
 
     def _wide(self, one: BatchPart, size: float) -> bool:
         limit = self.targets if is_target(one.name) else self.largest
         return size > limit and not one.name.startswith("sample_weight")
+
+    def _learns(self, scene: Scene) -> bool:
+        loss = scene.run.train_loss
+        if loss is None or not np.isfinite(loss.values).all() or len(loss) < 2 * _ENDS:
+            return False
+        first, last = np.median(loss.values[:_ENDS]), np.median(loss.values[-_ENDS:])
+        return bool(0 <= last < self.learnt * first)
 
     def _outlier(
         self, one: BatchPart, seen: StepObservation, size: float, factor: float
@@ -93,7 +110,9 @@ class DataScale:
             "largest value of the batches before",
         )  # fmt: skip
 
-    def _unnormalised(self, one: BatchPart, seen: StepObservation, size: float) -> Finding:
+    def _unnormalised(
+        self, one: BatchPart, seen: StepObservation, size: float, learns: bool
+    ) -> Finding:
         limit = self.targets if is_target(one.name) else self.largest
         text = f"`{one.name}` is not normalised: magnitudes up to {size:.3g}"
         if one.column_spread is not None and one.column_spread > self.spread:
@@ -101,7 +120,10 @@ class DataScale:
         absorbed = not is_target(one.name) and _normalises(seen.layers)
         if absorbed:
             text += "; the first layer normalises it"
-        severity = Severity.INFO if absorbed else Severity.WARNING
+        learnt = is_target(one.name) and learns
+        if learnt:
+            text += "; the loss falls all the same"
+        severity = Severity.INFO if absorbed or learnt else Severity.WARNING
         return self._report(one, seen, (), size, limit, severity, text)
 
     def _report(
@@ -135,6 +157,16 @@ class DataScale:
                 replayed(step=9, batch=[part("x", largest=2e5, usual_max_abs=2.1e5)]),
                 9,
                 Severity.WARNING,
+            ),
+            Example(
+                "prices in currency units that are learnt",
+                replayed(
+                    run=run_of(curve(falling(60, first=1e11, last=1e9))),
+                    step=9,
+                    batch=[part("y", largest=4e5, usual_max_abs=4e5)],
+                ),
+                9,
+                Severity.INFO,
             ),
             Example(
                 "images, word ids and targets in hundreds",

@@ -125,7 +125,9 @@ def test_a_process_that_is_never_where_it_was_seen(monkeypatch: pytest.MonkeyPat
 
 
 PARENT = """
-import sys
+import signal, sys
+# a shell's background job ignores it, and so would this process
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {root!r})
 from forensics.domain.run import Run
 from forensics.replay.request import ReplayRequest

@@ -120,7 +120,7 @@ def test_a_wall_that_cannot_be_built_is_said_to_be_missing(
     attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the launcher runs in a process of its own: stand in for a kernel without Landlock there
-    start = "from forensics.replay import landlock; landlock.version = lambda: 0; "
+    start = "from forensics.replay.sandbox import landlock; landlock.version = lambda: 0; "
     from forensics.replay.sandbox import containment
 
     monkeypatch.setattr(

@@ -72,6 +72,8 @@ def _run(stepper: Stepper, failure: Failure, folder: str) -> Dump:
         usual = 0
         if failure.healthy is not None:
             _step(stepper, *failure.healthy)
+            # the reader looks up the op of each execution: the graphs have to be there
+            writer.FlushNonExecutionFiles()
             writer.FlushExecutionFiles()
             with _reading(folder) as reader:
                 usual = reader.num_graph_execution_traces()

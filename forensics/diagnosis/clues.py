@@ -34,6 +34,7 @@ class Sign(StrEnum):
     CLIP_FIXES_GROWTH = "clip_fixes_growth"
     CLIP_NO_HELP = "clip_no_help"
     FIX_BY_CHANCE = "fix_by_chance"
+    SMALLER_STEPS_LEARN = "smaller_steps_learn"
     NOT_REPRODUCED = "not_reproduced"
     # The op run again elsewhere.
     KERNEL_WRONG = "kernel_wrong"

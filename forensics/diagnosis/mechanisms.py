@@ -13,6 +13,11 @@ from forensics.domain.replay import Blame, Origin, Phase, ReplayResult, ReplaySt
 from forensics.domain.run import TensorStats
 from forensics.domain.scene import Scene
 
+SMALLER_STEPS = (
+    "learning_rate_div_10", "learning_rate_div_100", "warm_up", "clip_global_norm", "clip_value",
+)  # fmt: skip
+"""Remedies that make updates smaller, and change nothing else."""
+
 LOGARITHMS = frozenset({"Log", "Log1p", "Xlogy", "Xlog1py"})
 EXPONENTIALS = frozenset({"Exp", "Expm1", "Sinh", "Cosh"})
 DIVISIONS = frozenset(
@@ -203,6 +208,11 @@ def _half(found: Origin, codes: set[str]) -> Iterator[Clue]:
 
 def _trials(replay: ReplayResult, grew: bool) -> Iterator[Clue]:
     outcome = {t.remedy: t.status.value for t in replay.trials}
+    if replay.status is not ReplayStatus.REPRODUCED:
+        # a run that stays finite: what is asked is whether it learns
+        if "fixed" in (outcome.get(remedy) for remedy in SMALLER_STEPS):
+            yield Clue(Sign.SMALLER_STEPS_LEARN, "from the same start, smaller steps learn")
+        return
     rate, clip = outcome.get("learning_rate_div_10"), outcome.get("clip_global_norm")
     if rate == "fixed" and grew:
         yield Clue(

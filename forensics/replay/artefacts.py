@@ -1,7 +1,9 @@
 """Files that the child leaves for its parent: the data of a reproducer.
 
-The script itself comes with the answer; its text is written by the parent. Of the child's folder
-one file is taken, by a fixed name, and only if it is what it should be.
+The script itself comes with the answer, as a text that the child wrote. It is kept only if each of
+its statements is of a form that the worker's own generator writes (`script_check`): numbers, one op
+called through `tf.raw_ops`, a look at what it answers. Of the child's folder one file is taken, by
+a fixed name, and only if it is what it should be.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from forensics.domain.replay import ReplayResult
+from forensics.replay.script_check import refused
 
 SCRIPT, DATA = "reproducer.py", "reproducer.npz"
 MAX_BYTES = 80 << 20
@@ -39,11 +42,16 @@ def with_reproducer(result: ReplayResult, private: Path, wanted: Path | None) ->
     ReplayResult
         With ``reproducer`` the script's path, relative to the working directory if it lies below
         it; a remark is added when it could not be kept, or when its data are lost with `private`.
+        A script that holds anything but a reproducer is dropped, and the remark says so.
     """
     result = replace(result, reproducer=None)
     text = result.reproducer_script
     if text is None:
         return result
+    why = refused(text)
+    if why is not None:
+        dropped = replace(result, reproducer_script=None)
+        return _remarked(dropped, f"the reproducer that the replay sent was dropped: {why}")
     if wanted is None:
         needs = f"the reproducer reads {DATA}: --reproducer DIR keeps it"
         return _remarked(result, needs) if DATA in text else result

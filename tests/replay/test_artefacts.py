@@ -13,8 +13,13 @@ from forensics.domain.replay import ReplayResult, ReplayStatus
 from forensics.replay import artefacts
 from forensics.replay.artefacts import with_reproducer
 
-SCRIPT = "print('hello')\n"
-WITH_DATA = 'with np.load("reproducer.npz") as file: ...\n'
+SCRIPT = "import sys\n"
+WITH_DATA = """\
+import numpy as np
+from pathlib import Path
+with np.load(Path(__file__).with_name("reproducer.npz")) as file:
+    data = dict(file)
+"""
 
 
 def result(text: str | None) -> ReplayResult:
@@ -108,3 +113,12 @@ def test_a_folder_that_cannot_be_made_is_said(private: Path, tmp_path: Path) -> 
     kept = with_reproducer(result(SCRIPT), private, tmp_path / "file" / "out")
     assert kept.reproducer is None
     assert "could not be kept" in kept.reason
+
+
+def test_a_script_that_does_anything_else_is_dropped_from_the_report_too(
+    private: Path, tmp_path: Path
+) -> None:
+    kept = with_reproducer(result("import os\nos.system('true')\n"), private, tmp_path / "out")
+    assert (kept.reproducer, kept.reproducer_script) == (None, None)
+    assert "was dropped: line 1 is nothing that a reproducer needs" in kept.reason
+    assert not (tmp_path / "out").exists()

@@ -15,6 +15,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from forensics.replay.script_check import refused
 from forensics.replay.worker import arrays
 from forensics.replay.worker.blaming.failing_op import FailingOp, gist
 from forensics.replay.worker.blaming.op_definition import call_of
@@ -23,7 +24,7 @@ from forensics.replay.worker.reproducer import make
 from forensics.replay.worker.reproducer.header import FAILS, WORKS
 from forensics.replay.worker.reproducer.lines import operand_lines
 from forensics.replay.worker.reproducer.proof import Proof, prove
-from forensics.replay.worker.reproducer.script import MAX_LINES
+from forensics.replay.worker.reproducer.script import MAX_LINES, batch_script
 from forensics.replay.worker.reproducer.shrink import Shrinker
 from forensics.replay.worker.reproducer.values import FEW, Operand, literal, simplified
 from tests.replay.failing import failing
@@ -60,7 +61,9 @@ def place(folder: Path, **request: Any) -> make.Place:
 
 
 def made(op: FailingOp, folder: Path, **request: Any) -> str:
-    return make.of_op(op, place(folder, **request))
+    text = make.of_op(op, place(folder, **request))
+    assert refused(text) is None, text
+    return text
 
 
 def shapes_in(text: str) -> list[str]:
@@ -231,6 +234,11 @@ def test_a_backward_op_is_shown_through_a_tape_as_well(
     assert "answer = tf.raw_ops.Sqrt(x=forward_x)" in text
     said = here(tmp_path / "reproducer.py", 9).why
     assert "gradient of Sqrt: [array([inf]" in said.replace("array(inf", "array([inf]")
+
+
+def test_the_script_of_a_batch_is_one_that_the_parent_keeps() -> None:
+    _, text = batch_script({"x": f32(3, 2)}, 4)
+    assert refused(text) is None, text
 
 
 def test_the_real_operands_are_kept_where_they_are_asked_for(

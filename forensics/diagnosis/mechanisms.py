@@ -73,7 +73,7 @@ def replay_clues(scene: Scene, findings: Sequence[Finding]) -> Iterator[Clue]:
         and replay.origin.phase is not Phase.INPUT
     )
     yield from _trials(replay, grew)
-    if replay.whose_bug is not None:
+    if replay.whose_bug is not None and replay.status is ReplayStatus.REPRODUCED:
         yield from _whose(replay.whose_bug)
 
 

@@ -33,8 +33,8 @@ def of_this_failure(run: Run, target: Target, answer: ReplayResult) -> ReplayRes
     -------
     ReplayResult
         `answer`, or one with status ``not_reproduced`` that keeps step and symptom of what was
-        met; its origin stands among the others, and trials and samples, which speak of the other
-        failure, are gone.
+        met; its origin stands among the others, and all else that speaks of the other failure is
+        gone: rows, trials, whose bug it is, the reproducer.
     """
     if not reproduced(answer) or answer.step is None or not _is_other(run, target, answer):
         return answer
@@ -53,9 +53,15 @@ def of_this_failure(run: Run, target: Target, answer: ReplayResult) -> ReplayRes
         check_numerics=None,
         samples=(),
         minimal_batch=(),
+        culprits=(),
+        row_notes=(),
         collective=None,
         trials=(),
+        whose_bug=None,
+        instrument=None,
+        degradations=(),
         reproducer=None,
+        reproducer_script=None,
         observation=None,
     )
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from forensics.detectors.scenes import checkpoint, curve, falling, origin, run_of, tensor
+from forensics.diagnosis.clues import Sign
+from forensics.diagnosis.mechanisms import replay_clues
 from forensics.domain.diagnosis import Grade
 from forensics.domain.quantity import StepAxis
-from forensics.domain.replay import ReplayResult, ReplayStatus, Trial, TrialStatus
+from forensics.domain.replay import (
+    Blame,
+    ReplayResult,
+    ReplayStatus,
+    Trial,
+    TrialStatus,
+    WhoseBug,
+)
 from forensics.domain.run import CheckpointStats, Run, Series
+from forensics.domain.scene import Scene
 from forensics.pipeline.analysis import analyze_run
 from forensics.pipeline.other_failure import met_another, of_this_failure
 from forensics.pipeline.target import Target
@@ -127,3 +138,24 @@ def test_a_slot_that_was_bad_before_the_loss_dates_the_failure() -> None:
     run = run_of(curve(NAN_AT_26), checkpoints=[checkpoint(20, tensor("w"))])
     verdict = analyze_run(run, lambda _: None, lambda _: reproduced(24, "state")).verdict
     assert (verdict["first_bad_step"], verdict["first_bad_step_interval"]) == (24, [24, 24])
+
+
+def test_nothing_of_another_failure_speaks_for_this_one() -> None:
+    run, target = run_of(curve(NAN_AT_26)), Target("non_finite", 26, (25, 26), tag="loss")
+    met = replace(
+        reproduced(5, "loss"), whose_bug=WhoseBug(Blame.FRAMEWORK_DEFECT, "wrong"),
+        culprits=((1,),), row_notes=("row 1",), instrument="inlined_graph",
+        degradations=("of the instrument",), reproducer="r.py", reproducer_script="import sys",
+    )  # fmt: skip
+    kept = of_this_failure(run, target, met)
+    assert kept.status is ReplayStatus.NOT_REPRODUCED
+    assert (kept.whose_bug, kept.culprits, kept.row_notes) == (None, (), ())
+    assert (kept.instrument, kept.degradations) == (None, ())
+    assert (kept.reproducer, kept.reproducer_script) == (None, None)
+
+
+@pytest.mark.parametrize("status", [ReplayStatus.REPRODUCED, ReplayStatus.NOT_REPRODUCED])
+def test_a_wrong_kernel_is_held_against_a_failure_that_was_met(status: ReplayStatus) -> None:
+    answer = ReplayResult(status, "", step=5, whose_bug=WhoseBug(Blame.FRAMEWORK_DEFECT, "wrong"))
+    signs = {c.sign for c in replay_clues(Scene(run_of(), replay=answer), [])}
+    assert (Sign.KERNEL_WRONG in signs) is (status is ReplayStatus.REPRODUCED)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
 
+from forensics.replay.worker import arrays
 from forensics.replay.worker.blaming.blame import blame, without_op
 from forensics.replay.worker.blaming.comparison import largest_of, tiny_of
-from forensics.replay.worker.blaming.failing_op import FailingOp, NoOperands
+from forensics.replay.worker.blaming.failing_op import FailingOp, NoOperands, failing_op
+from forensics.replay.worker.blaming.op_definition import call_of
+from forensics.replay.worker.stepping.randomness import PYTHON
 from tests.replay.failing import failing
 
 pytestmark = pytest.mark.tf
@@ -95,6 +99,53 @@ def test_runs_that_disagree_point_at_the_machine() -> None:
     assert verdict == "hardware_suspected", reason
     assert "5 of 6 runs" in reason and "0.25" in reason
     assert engines["eager"]["finite"] is True
+
+
+@pytest.mark.parametrize(
+    ("op_type", "slot"), [("LogMatrixDeterminant", 1), ("Cholesky", 0), ("MatrixInverse", 0)]
+)
+def test_a_matrix_that_only_one_precision_calls_singular_is_no_defect(
+    op_type: str, slot: int
+) -> None:
+    # of rank 1 but for the rounding of its float32 elements, which float64 sees
+    matrix = np.array([[0.1, 0.2], [0.3, 0.6]], np.float32)
+    assert np.isfinite(np.linalg.slogdet(matrix.astype(np.float64))[1])
+    values = [matrix if op_type != "Cholesky" else matrix @ matrix.T + np.float32(1e-3)]
+    singular = np.full((2, 2), -np.inf, np.float32)
+    answered = [np.float32(1), singular[0, 0]] if slot else [singular]
+    op = FailingOp(call_of(op_type, {}, values, set()), values, slot, arrays.NEG)
+    op.call.run = lambda values, mode="eager", device="": answered  # type: ignore[method-assign]
+    verdict, reason, engines = judged(op)
+    assert verdict == "undecided", reason
+    assert "differences of nearly equal numbers" in reason
+    assert engines["NumPy float64"]["finite"] is True
+
+
+def test_a_matrix_that_is_singular_in_any_precision_is_the_program_s() -> None:
+    ones = np.ones((2, 2), np.float32)
+    verdict, reason, _ = judged(failing("LogMatrixDeterminant", [ones], slot=1))
+    assert verdict == "user", reason
+
+
+def test_an_op_that_draws_anew_is_not_held_against_the_machine() -> None:
+    shape, alpha = np.array([4], np.int32), f32(np.nan)
+    op = failing("RandomGamma", [shape, alpha], seed=3, seed2=4)
+    op.outputs = [f32(1, 2, np.nan, 3)[:, None]]
+    verdict, reason, engines = judged(op)
+    assert (verdict, engines) == ("undecided", {})
+    assert "no run of it repeats another" in reason
+
+
+@pytest.mark.parametrize("op_type", sorted(PYTHON))
+def test_a_python_function_of_the_program_is_not_called_again(op_type: str) -> None:
+    origin = {"phase": "forward", "op_type": op_type, "raised": None, "output_slot": 0}
+    found = SimpleNamespace(localiser=object(), origin=origin, record=None, operands=None)
+    with pytest.raises(NoOperands, match="a Python function of the program") as raised:
+        failing_op(SimpleNamespace(found=found), "eager")  # type: ignore[arg-type]
+    assert without_op(raised.value)["verdict"] == "undecided"
+    found.record = SimpleNamespace(op_type=op_type, is_read=False)
+    with pytest.raises(NoOperands, match="a Python function of the program"):
+        failing_op(SimpleNamespace(found=found), "eager")  # type: ignore[arg-type]
 
 
 def test_runs_that_disagree_about_a_sum_prove_nothing() -> None:

@@ -8,11 +8,12 @@ import numpy as np
 
 from .. import arrays
 from ..case.entry import brief
+from ..stepping.randomness import unreplayable
 from .comparison import EDGE, Comparison, tiny_of
 from .engines import DOUBLE, Answers, ask
 from .failing_op import FailingOp, NoOperands
 from .references import NoReference, widened
-from .references.intermediates import largest_intermediate
+from .references.intermediates import CANCELLING, largest_intermediate
 from .wording import described, held, kinds, versions
 
 USER, DEFECT, HARDWARE, UNDECIDED = (
@@ -38,6 +39,8 @@ def blame(op: FailingOp, deadline: float) -> Dict[str, Any]:
     """
     if op.error is not None:
         return _of_refusal(op)
+    if unreplayable([op.call.op_type]):
+        return _of_chance(op)
     answers = ask(op, deadline)
     output = _answer_of(op)
     try:
@@ -146,6 +149,12 @@ def _flushed(op: FailingOp) -> Optional[Tuple[str, str]]:
 
 
 def _overflow_between(name: str, example: str, between: float, limit: float) -> str:
+    if name in CANCELLING:
+        return (
+            "%s, but what %s answers for a matrix that is nearly singular rests on differences of "
+            "nearly equal numbers: a lower precision may find none. A known limit of the "
+            "arithmetic rather than a defect" % (example, name)
+        )
     if np.isinf(between):
         return "%s, but nothing bounds what %s computes on the way" % (example, name)
     return (
@@ -190,6 +199,17 @@ def _of_refusal(op: FailingOp) -> Dict[str, Any]:
         reason = "%s: %s" % (said, op.why)
         return {"verdict": USER, "reason": versions() + reason, "references": []}
     return {"verdict": UNDECIDED, "reason": versions() + said, "references": []}
+
+
+def _of_chance(op: FailingOp) -> Dict[str, Any]:
+    """Decide about an op whose runs differ by design: asking it again tells nothing."""
+    op.why = (
+        "%s counts its draws or its calls out of reach: no run of it repeats another, and no "
+        "engine can be held against it" % op.call.op_type
+    )
+    output = _answer_of(op)
+    said = "%s %s. %s" % (described(op, output), held(output), op.why)
+    return {"verdict": UNDECIDED, "reason": said, "references": []}
 
 
 def _numpy_said(compared: Comparison) -> Dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from .. import arrays
 from ..case.entry import brief
+from ..stepping.randomness import PYTHON
 from ..stepping.stepper import to_tensors
 from ..tracing.records import CONSTANT
 from .op_definition import NoCall, call_of, public_names
@@ -104,6 +105,7 @@ def failing_op(failure: Failure, mode: str) -> FailingOp:
         raise NoOperands("no op made them: they are in a constant of the program", users=True)
     if origin["phase"] == "state" and (found.record is None or found.record.is_read):
         raise NoOperands("no op made them: they were in the state before the step")
+    _no_python(found.record.op_type if found.record is not None else origin["op_type"])
     if found.record is not None:
         return _born(failure, found.record)
     if found.operands is not None:
@@ -113,6 +115,14 @@ def failing_op(failure: Failure, mode: str) -> FailingOp:
     raise NoOperands(
         "the operands of %s are not known: it was not run op by op" % origin["op_type"]
     )
+
+
+def _no_python(op_type: Optional[str]) -> None:
+    if op_type in PYTHON:
+        raise NoOperands(
+            "%s calls a Python function of the program, which is not run again by itself: what it "
+            "returns may hang on random numbers and on what Python objects hold" % op_type
+        )
 
 
 def _let_bad_values_pass() -> None:
@@ -143,6 +153,7 @@ def _captured(failure: Failure, index: int) -> FailingOp:
 
 
 def _of_operands(failure: Failure, operands: Operands) -> FailingOp:
+    _no_python(operands.op_type)
     values, variables = list(operands.inputs), set()
     for place, handle in enumerate(operands.handles):
         if values[place] is None and handle in failure.before.values:

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..keras_family.keras_api import optimizer_variables
+from ..keras_family import keras_api
 from ..stepping.stepper import EndOfData
 from .batch_file import read_batch
 from .entry import Case, CaseError, brief
@@ -20,6 +20,7 @@ from .saved import load_saved
 INDEX, GLOBAL_SEED = "index", "global seed"
 ENTRY = "name its program, --replay train.py:replay_case"
 _MOST_JSON = 1 << 20
+_MOST_THREADS = 4096
 
 
 class Recording:
@@ -79,13 +80,12 @@ class Recording:
 
     def differences(self) -> List[str]:
         """Name what is different here from where the run was recorded, as far as bits go."""
-        import keras
         import tensorflow as tf
 
         then = self.manifest.get("environment", {})
         threading = tf.config.threading
         now = {
-            "tensorflow": tf.__version__, "keras": keras.__version__,
+            "tensorflow": tf.__version__, "keras": keras_api.describe(),
             "threads": [
                 threading.get_inter_op_parallelism_threads(),
                 threading.get_intra_op_parallelism_threads(),
@@ -129,16 +129,12 @@ class Recording:
 
     def _apply_settings(self) -> None:
         """Set what a model takes from its process: a loss scale needs the policy before loading."""
-        import keras
-
         settings = self.manifest.get("settings", {})
-        for key, change in (
-            ("dtype_policy", keras.config.set_dtype_policy),
-            ("floatx", keras.config.set_floatx),
-            ("image_data_format", keras.config.set_image_data_format),
-        ):
-            if isinstance(settings.get(key), str):
-                change(settings[key])
+        try:
+            keras_api.set_defaults({k: v for k, v in settings.items() if isinstance(v, str)})
+        except Exception as error:
+            why = "the recording's settings do not fit the Keras of this environment: %s"
+            raise CaseError(why % brief(error)) from error
         self._apply_threads()
 
     def _apply_threads(self) -> None:
@@ -146,9 +142,9 @@ class Recording:
         import tensorflow as tf
 
         then = self.manifest.get("environment", {}).get("threads")
-        if isinstance(then, list) and len(then) == 2:
+        if isinstance(then, list) and len(then) == 2 and all(map(_is_thread_count, then)):
             # only possible as long as nothing has started the runtime
-            with contextlib.suppress(RuntimeError, TypeError, ValueError):
+            with contextlib.suppress(RuntimeError):
                 tf.config.threading.set_inter_op_parallelism_threads(then[0])
                 tf.config.threading.set_intra_op_parallelism_threads(then[1])
 
@@ -215,7 +211,7 @@ def _lists_of(thing: Any) -> Dict[str, List[Any]]:
     if hasattr(thing, "numpy"):
         return {"weight": [thing]}
     if hasattr(thing, "apply_gradients"):
-        return {"slot": optimizer_variables(thing)}
+        return {"slot": keras_api.optimizer_variables(thing)}
     found = getattr(thing, "variables", [])
     return {
         "weight": list(found() if callable(found) else found),
@@ -248,7 +244,19 @@ def _manifest(folder: str) -> Dict[str, Any]:
     try:
         with (Path(folder) / "manifest.json").open(encoding="utf-8") as file:
             found = json.loads(file.read(_MOST_JSON))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         # batches and states are of use without it, to an entry point
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    for key in ("settings", "environment"):
+        if not isinstance(found.get(key, {}), dict):
+            raise CaseError(
+                "the recording's manifest.json is not as a recorder writes it: %r is no object"
+                % key
+            )
+    return found
+
+
+def _is_thread_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MOST_THREADS

@@ -110,6 +110,30 @@ def floatx() -> str:
     return "float32"
 
 
+def set_defaults(settings: Dict[str, str]) -> None:
+    """Set what models take from their process.
+
+    Parameters
+    ----------
+    settings : dict of str to str
+        ``dtype_policy``, ``floatx`` and ``image_data_format``; others are left alone.
+
+    Raises
+    ------
+    ValueError
+        When Keras does not know one of them.
+    """
+    for package in packages():
+        if "floatx" in settings:
+            package.backend.set_floatx(settings["floatx"])
+        if "image_data_format" in settings:
+            package.backend.set_image_data_format(settings["image_data_format"])
+        if "dtype_policy" in settings:
+            kind = package.mixed_precision
+            change = getattr(kind, "set_global_policy", None) or kind.set_dtype_policy
+            change(settings["dtype_policy"])
+
+
 @contextlib.contextmanager
 def float32_by_default() -> Iterator[None]:
     """Let the default float type of every Keras be float32 within the block."""

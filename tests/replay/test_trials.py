@@ -15,7 +15,7 @@ import pytest
 from forensics.replay.worker import arrays
 from forensics.replay.worker.case import entry, restore
 from forensics.replay.worker.stepping import state, stepper
-from forensics.replay.worker.trials import data, network, precision, rows, step_size
+from forensics.replay.worker.trials import data, network, optimizer, precision, rows, step_size
 from forensics.replay.worker.trials.change import Change, Unfit
 from forensics.replay.worker.trials.course import Runner, Tried
 from forensics.replay.worker.trials.judge import Judge
@@ -312,6 +312,34 @@ def test_float32_stands_in_for_half_precision_and_goes_again() -> None:
     full = entry.Case({"step": step, "batch": lambda i: x})
     with pytest.raises(Unfit):
         precision.Float32(full, state.State({}), "float32", x)
+
+
+# -- the compiler
+@pytest.mark.usefixtures("fresh")
+def test_a_compiled_step_of_its_own_is_run_without_xla() -> None:
+    seen = []
+
+    @tf.function(jit_compile=True)
+    def step(data: Any) -> Any:
+        seen.append("traced")
+        return tf.reduce_sum(data)
+
+    steps = prepared(entry.Case({"step": step, "batch": lambda i: np.ones(3, np.float32)}))
+    change = optimizer.JitOff(steps)
+    count = len(seen)
+    with change.active() as used:
+        assert used and step._jit_compile is False
+        step(np.ones(3, np.float32))
+        assert len(seen) == count + 1, "traced anew"
+    assert step._jit_compile is True
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_step_without_xla_needs_no_other_compiler() -> None:
+    steps = prepared(entry.Case({"model": compiled(), "batch": batch}))
+    steps.case.model.jit_compile = False
+    with pytest.raises(Unfit, match="nothing is compiled by XLA"):
+        optimizer.JitOff(steps)
 
 
 # -- rows and data

@@ -27,6 +27,13 @@ def configured(stepper: Stepper) -> str:
     return JIT if getattr(model, "jit_compile", False) is True else GRAPH
 
 
+def uses_xla(stepper: Stepper) -> bool:
+    """Whether XLA compiles the step, or a function of the program that it may call."""
+    if configured(stepper) == JIT:
+        return True
+    return any(getattr(f, "_jit_compile", None) for f in tf_functions(user_only=True))
+
+
 @contextlib.contextmanager
 def without_jit(stepper: Stepper) -> Iterator[None]:
     """Compile nothing with XLA within the block: models, optimizers and every `tf.function`.

@@ -8,7 +8,9 @@ from typing import Any, Dict, Iterator, List, Optional
 import numpy as np
 
 from .. import arrays
+from ..stepping.modes import uses_xla, without_jit
 from ..stepping.state import SLOT, Snapshot, State
+from ..stepping.stepper import Stepper
 from .change import Change, Unfit, owners_of, replaced, wrapped
 from .step_size import UPDATE
 
@@ -101,20 +103,20 @@ class HoldRate(Change):
 
 
 class JitOff(Change):
-    """The step is compiled without XLA."""
+    """Nothing is compiled by XLA: not the step, and no function of the program."""
 
     remedy, family = "jit_off", "compiler"
     what = "compiled without XLA (jit_compile=False)"
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        if getattr(model, "jit_compile", False) is not True:
-            raise Unfit("the step is not compiled by XLA")
+    def __init__(self, stepper: Stepper) -> None:
+        self.stepper = stepper
+        if not uses_xla(stepper):
+            raise Unfit("nothing is compiled by XLA")
 
     @contextlib.contextmanager
     def active(self) -> Iterator[List[bool]]:
         """Take the compiler off."""
-        with replaced(self.model, jit_compile=False):
+        with without_jit(self.stepper):
             yield [True]
 
 

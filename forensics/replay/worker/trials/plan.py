@@ -205,7 +205,7 @@ class Plan:
                 self.state, self.built, self.failure.trial_start[1]
             ),
             "epsilon": lambda: LargerEpsilon(self.state.optimizers),
-            "jit": lambda: JitOff(self.case.model),
+            "jit": lambda: JitOff(self.stepper),
             "culprits": lambda: rows.WithoutCulprits(
                 self.runner, self._good(), self.failure.batch,
                 self.state.bad(self.failure.trial_start[1]),

@@ -1,7 +1,8 @@
 """A batch of any structure as named arrays, and a description from which it can be built again.
 
 Dense parts keep readable names (``x``, ``y``, ``sample_weight``, ``x/title``); the entry
-``structure`` holds the description as JSON. ``forensics/replay/worker/batch_file.py`` reads it.
+``structure`` holds the description as JSON. ``forensics/replay/worker/case/batch_file.py`` reads
+it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every variable that a step reads, as arrays: weights, seeds, slots, loss scale, metrics.
 
 The entry ``index`` describes the arrays ``0``, ``1``, ...: which watched object each belongs to,
-its path, role and dtype. ``forensics/replay/worker/recorded.py`` and
+its path, role and dtype. ``forensics/replay/worker/case/recorded.py`` and
 ``forensics/sources/recorded_state.py`` read it.
 """
 

@@ -37,7 +37,7 @@ def prepare(session: Session) -> None:
 
 
 def _build(session: Session) -> Snapshot:
-    """Build the case on a batch; one batch of the wrong shape may be the failure itsession.
+    """Build the case on a batch; one batch of the wrong shape may be the failure itself.
 
     A recording holds no other batches than the last ones.
     """

@@ -339,8 +339,3 @@ def _name_update(trace: Trace, record: OpRecord) -> None:
             record.variable = harm.target
             record.layer = frames.layer_of_variable(harm.target)
             return
-
-
-def origin_of(record: OpRecord) -> Dict[str, Any]:
-    """Fields of the report's origin for one birth place."""
-    return record.origin()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from .contradiction import RISE, Evidence
 from .failure import Course, Failure
 from .state import SLOT, Snapshot, State, newborn
 from .stepper import EndOfData, Outcome, Stepper
-
-if TYPE_CHECKING:
-    pass
 
 KEEP = 9
 """Snapshots kept while stepping: the failing step and eight before it, to start trials from."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ..case.entry import brief
 from ..stepping.state import Snapshot
@@ -286,6 +286,3 @@ _ORDER = {"fixed": 0, "delayed": 1, "still_fails": 2, "not_applicable": 3}
 
 def _best_first(rows: List[Row]) -> List[Row]:
     return sorted(rows, key=lambda row: _ORDER[row["status"]])
-
-
-Make = Callable[[], Change]

@@ -4,10 +4,39 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
+from forensics.replay.sandbox import child
+
+
+class Clock:
+    """Time as the parent of a replay sees it: it goes on as usual until `passed` says otherwise.
+
+    Attributes
+    ----------
+    passed : callable
+        Whether every deadline has passed. A test sets it to what its program does last, so that
+        a slow machine only takes longer.
+    """
+
+    def __init__(self) -> None:
+        self.passed: Callable[[], bool] = lambda: False
+
+    def monotonic(self) -> float:
+        """Seconds, far ahead once the deadlines have passed."""
+        return time.monotonic() + (1e9 if self.passed() else 0.0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Put a clock in the hands of the test."""
+    clock = Clock()
+    monkeypatch.setattr(child, "time", clock)
+    return clock
 
 
 @pytest.fixture(scope="module", autouse=True)

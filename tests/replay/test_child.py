@@ -16,6 +16,7 @@ from forensics.domain.run import Run
 from forensics.replay.request import ReplayRequest
 from forensics.replay.runner import run_replay
 from forensics.replay.sandbox import child
+from tests.replay.conftest import Clock
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="process groups")
 
@@ -77,18 +78,23 @@ def test_a_child_that_goes_on_after_its_answer_is_ended(replay: Replay) -> None:
 
 
 @posix_only
-def test_a_child_that_hangs_is_killed_with_its_own_children(replay: Replay, tmp_path: Path) -> None:
+def test_a_child_that_hangs_is_killed_with_its_own_children(
+    replay: Replay, tmp_path: Path, clock: Clock
+) -> None:
+    lines: list[str] = []
+    clock.passed = lambda: bool(lines)
     result = replay(
         f"""
         import subprocess
         other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         open({str(tmp_path / "pids")!r}, "w").write(f"{{os.getpid()}} {{other.pid}}")
+        print('{{"progress": "started"}}', flush=True)
         time.sleep(600)
         """,
-        timeout=3.0,
+        progress=lines.append,
     )
     assert result.status is ReplayStatus.CRASHED
-    assert "stopped after 3 s" in result.reason
+    assert "stopped after 60 s" in result.reason
     pids = [int(p) for p in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 2
     assert all(map(gone, pids))
@@ -199,16 +205,19 @@ def test_what_was_reproduced_before_the_end_is_kept(replay: Replay) -> None:
     assert "SIGABRT" in result.reason and "kept" in result.reason
 
 
-def test_what_was_reproduced_before_the_deadline_is_kept(replay: Replay) -> None:
+def test_what_was_reproduced_before_the_deadline_is_kept(replay: Replay, clock: Clock) -> None:
+    lines: list[str] = []
+    clock.passed = lambda: bool(lines)
     result = replay(
         f"""
         print('{{"partial": {REPRODUCED}}}', flush=True)
+        print('{{"progress": "on to more"}}', flush=True)
         time.sleep(600)
         """,
-        timeout=3.0,
+        progress=lines.append,
     )
     assert result.status is ReplayStatus.REPRODUCED
-    assert "stopped after 3 s" in result.reason
+    assert "stopped after 60 s" in result.reason
 
 
 def test_a_partial_answer_without_a_reproduction_is_not_kept(replay: Replay) -> None:

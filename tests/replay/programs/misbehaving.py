@@ -14,6 +14,11 @@ from pathlib import Path
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
+def reached() -> None:
+    """Tell the test that the program is where it stays."""
+    Path(os.environ["TEST_REACHED"]).touch()
+
+
 def leaves_at_once() -> None:
     print("about to leave")  # noqa: T201
     sys.stdout.flush()
@@ -26,17 +31,21 @@ def segfault() -> None:
 
 def sleeps() -> None:
     print("sleeping")  # noqa: T201
+    sys.stdout.flush()
+    reached()
     time.sleep(600)
 
 
 def loops_in_c() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    reached()
     sum(range(10**15))
 
 
 def ignores_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    reached()
     time.sleep(600)
 
 

@@ -352,6 +352,28 @@ def test_rows_are_left_out_without_a_change_of_shape() -> None:
     assert rows.leave_out((x, y), []) == (x, y)
 
 
+def test_rows_are_left_out_of_parts_of_every_kind() -> None:
+    ragged = tf.ragged.constant([[1], [2, 2], [3, 3, 3], []])
+    sparse = tf.sparse.from_dense([[0, 1], [2, 0], [0, 0], [4, 4]])
+    later, y = np.arange(8).reshape(2, 4), np.arange(4)
+    left = rows.leave_out({"r": ragged, "s": sparse, "t": later, "y": y}, [1])
+    assert left["r"].to_list() == [[1], [1], [3, 3, 3], []]
+    assert tf.sparse.to_dense(left["s"]).numpy().tolist() == [[0, 1], [0, 1], [0, 0], [4, 4]]
+    assert left["t"].tolist() == [[0, 0, 2, 3], [4, 4, 6, 7]]
+    assert left["y"].tolist() == [0, 0, 2, 3]
+
+
+def test_the_rows_of_ragged_batches_of_other_lengths_can_be_exchanged() -> None:
+    y = np.arange(3)
+    one, other = ((tf.ragged.constant(r), y) for r in ([[1], [2], []], [[5, 5], [6], [7]]))
+    assert rows._alike(one, other)
+    donated = rows.leave_out(one, [2], other)
+    assert donated[0].to_list() == [[1], [2], [7]]
+    assert not rows._alike(one, (y, y))
+    assert not rows._alike((y[:2],), (y,))
+    assert not rows._alike((y.astype(np.float32),), (y,))
+
+
 def test_rules_for_rows() -> None:
     usual = [np.random.default_rng(i).normal(size=(6, 3)) for i in range(4)]
     bad, far = usual[0].copy(), usual[1].copy()

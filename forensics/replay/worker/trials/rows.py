@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set
 
 import numpy as np
 
 from .. import arrays
-from ..localising.localise import batch_rows
+from ..guilty_rows.subsets import BatchRows, Filler
 from ..stepping.state import Snapshot
 from ..stepping.stepper import EndOfData, Stepper
 from .change import Change, Unfit
@@ -26,22 +27,26 @@ def leave_out(batch: Any, rows: Iterable[int], donor: Any = None) -> Any:
     ----------
     donor : object, optional
         Batch of the same structure whose rows come in; None: rows of the batch itself.
+
+    Raises
+    ------
+    Misfit
+        When the donor is built in another way.
     """
-    n, gone = batch_rows(batch), sorted(set(rows))
-    kept = [i for i in range(n or 0) if i not in set(gone)]
-    if n is None or not gone or (donor is None and not kept):
+    whole, gone = BatchRows(batch), sorted(set(rows))
+    kept = [i for i in range(whole.count) if i not in set(gone)]
+    if not whole.count or not gone or (donor is None and not kept):
         return batch
-    others = iter([p for _, p in arrays.named_parts(donor)]) if donor is not None else None
+    source, fill = batch if donor is None else donor, list(range(whole.count))
+    if donor is None:
+        for place, row in zip(gone, np.resize(kept, len(gone))):
+            fill[place] = int(row)
+    return whole.mixed(kept, Filler(source, fill, "other rows"))
 
-    def change(part: Any) -> Any:
-        source = next(others) if others is not None else part
-        array, other = np.array(part), np.asarray(source)
-        if array.ndim == 0 or array.shape[0] != n or other.shape[:1] != array.shape[:1]:
-            return part
-        array[gone] = other[gone] if donor is not None else other[np.resize(kept, len(gone))]
-        return array
 
-    return arrays.mapped(batch, change)
+def row_count(batch: Any) -> int:
+    """Rows of a batch, of dense, ragged and sparse parts alike; 0 where no part has any."""
+    return BatchRows(batch).count
 
 
 class WithoutRows(Change):
@@ -57,7 +62,7 @@ class WithoutRows(Change):
 
     def batch(self, step: int, batch: Any) -> Any:
         """Leave the rows out and count them."""
-        n, rows = batch_rows(batch) or 0, self.rule(batch)
+        n, rows = row_count(batch), self.rule(batch)
         if step not in self._counted:
             self._counted[step] = len(rows)
             self.seen += n
@@ -76,7 +81,7 @@ def non_finite_rows(failing: Any, usual: Sequence[Any]) -> WithoutRows:
             habits[name] = habits.get(name, 0) | arrays.badness(array)
 
     def rule(batch: Any) -> Set[int]:
-        n = batch_rows(batch) or -1
+        n = row_count(batch) or -1
         return {
             row
             for name, array in arrays.leaves(batch)
@@ -93,7 +98,7 @@ def far_rows(failing: Sequence[Any], usual: Sequence[Any]) -> WithoutRows:
     """Leave out rows of a magnitude that other batches do not have."""
     limits: Dict[str, float] = {}
     for batch in usual:
-        n = batch_rows(batch)
+        n = row_count(batch) or None
         for name, array in arrays.leaves(batch):
             found = _magnitudes(array, n)
             if found is not None:
@@ -101,7 +106,7 @@ def far_rows(failing: Sequence[Any], usual: Sequence[Any]) -> WithoutRows:
                 limits[name] = max(limits[name], FAR * float(np.median(found)))
 
     def rule(batch: Any) -> Set[int]:
-        n, rows = batch_rows(batch), set()
+        n, rows = row_count(batch) or None, set()
         for name, array in arrays.leaves(batch):
             found, limit = _magnitudes(array, n), limits.get(name, 0.0)
             if found is not None and limit > 0:
@@ -131,14 +136,13 @@ class WithoutCulprits(Change):
     retraces = False
 
     def __init__(self, runner: Runner, good: Optional[Any], batch: Any, bad_before: Any) -> None:
-        n = batch_rows(batch)
-        if n is None or n < 2:
+        if row_count(batch) < 2:
             raise Unfit("the batch has no rows to choose from")
         self.runner, self.good, self.bad_before = runner, good, bad_before
 
     def batch(self, step: int, batch: Any) -> Any:
         """Count the rows that come by; the last batch that went well lends its rows."""
-        self.seen += batch_rows(batch) or 0
+        self.seen += row_count(batch)
         self._last, self._current = getattr(self, "_current", None), batch
         if self._last is not None:
             self.good = self._last
@@ -146,7 +150,7 @@ class WithoutCulprits(Change):
 
     def rescue(self, step: int, before: Snapshot, batch: Any) -> Optional[Any]:
         """Find the rows by halving: those that fail among rows of a batch that went well."""
-        n = batch_rows(batch) or 0
+        n = row_count(batch)
         if self.good is None or not _alike(self.good, batch):
             return None
         everything = set(range(n))
@@ -183,8 +187,13 @@ def _culprits(fails: Callable[[Set[int]], bool], rows: List[int], most: int) -> 
 
 
 def _alike(one: Any, other: Any) -> bool:
-    first = [(name, array.shape, array.dtype) for name, array in arrays.leaves(one)]
-    return first == [(name, array.shape, array.dtype) for name, array in arrays.leaves(other)]
+    """Whether the rows of one batch can take the places of those of another, each of them."""
+    if row_count(one) != row_count(other):
+        return False
+    with contextlib.suppress(Exception):
+        leave_out(other, range(row_count(other)), one)
+        return True
+    return False
 
 
 def usual_batches(stepper: Stepper, step: int) -> List[Any]:

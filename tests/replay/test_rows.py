@@ -378,3 +378,22 @@ def test_the_time_ends() -> None:
     found = rows.guilty_rows(ready, steps, failure, time.monotonic())
     assert found["row_notes"] == ["rows: no time left after 0 runs of the step"]
     assert everything.snapshot().likeness(before) == "bitwise"
+
+
+def test_rows_that_belong_to_a_part_of_another_layout_are_not_exchanged() -> None:
+    def batch(step: int) -> Any:
+        lengths = np.random.default_rng(step).integers(1, 5, 6).astype(np.int32)
+        if step == FAILING:
+            lengths[2] = 0
+        words = np.random.default_rng(step).random((int(lengths.sum()), 3), np.float32)
+        return {"words": words, "lengths": lengths, "y": np.ones((6, 1), np.float32)}
+
+    def mean_of_each(weight: Any, data: Any) -> Any:
+        bags = tf.RaggedTensor.from_row_lengths(data["words"], data["lengths"])
+        mean = tf.reduce_sum(bags, axis=1) / tf.cast(data["lengths"], tf.float32)[:, None]
+        return tf.reduce_mean(tf.square(tf.matmul(mean, weight) - data["y"]))
+
+    found = guilty(loop(mean_of_each, batch), traced=[2])
+    assert found["samples"] == [2]
+    assert found["culprits"] == [] and found["collective"] is None
+    assert "words has no row for each row of the batch" in found["row_notes"][0]

@@ -49,6 +49,15 @@ def guilty_rows(case: Case, stepper: Stepper, failure: Failure, deadline: float)
         return found.fields()
     if batch_rows(failure.batch) != BatchRows(failure.batch).count:
         traced = []
+    tied = _tied(stepper, failure)
+    if tied:
+        found = RowsFound()
+        found.samples = traced
+        found.notes.append(
+            "rows were not exchanged: %s has no row for each row of the batch, and belongs to just "
+            "these; they are named by the trace alone" % ", ".join(tied)
+        )
+        return found.fields()
     search = RowSearch(stepper, failure.before, failure.batch, like(failure.outcome), end)
     found = search.run(traced, _other_batches(stepper, failure))
     if not found.culprits and _in_the_data(failure):
@@ -77,6 +86,13 @@ def _beside_the_point(stepper: Stepper, failure: Failure) -> Optional[str]:
     if bad:
         return "no row makes the difference: the state was bad before the step (%s)" % bad[0]
     return None
+
+
+def _tied(stepper: Stepper, failure: Failure) -> List[str]:
+    """Parts that forbid to put rows of another batch among those of this one."""
+    rows = BatchRows(failure.batch)
+    other = next(_other_batches(stepper, failure), None)
+    return rows.tied_to(other[1]) if rows.count and other is not None else []
 
 
 def _in_the_data(failure: Failure) -> bool:

@@ -68,6 +68,19 @@ class BatchRows:
         )
         return arrays.mapped(self.batch, lambda part: next(mixed))
 
+    def tied_to(self, other: Any) -> List[str]:
+        """Parts without rows that another batch has otherwise: the rows belong to just these.
+
+        Tokens of all texts in one list, for instance, whose lengths are the rows.
+        """
+        mine = arrays.named_parts(self.batch)
+        theirs = dict(arrays.named_parts(other))
+        return [
+            name
+            for (name, part), axis in zip(mine, self._axes)
+            if axis is None and shape_of(part) and name in theirs and _differ(part, theirs[name])
+        ]
+
     def magnitudes(self) -> List[float]:
         """How far each row stands out: its largest value over that of the usual row, at worst."""
         worst = np.zeros(self.count)
@@ -159,6 +172,13 @@ def _picked(part: Any, other: Any, picks: Picks, axis: int) -> Any:
     import tensorflow as tf
 
     return tf.convert_to_tensor(own)
+
+
+def _differ(one: Any, two: Any) -> bool:
+    try:
+        return not np.array_equal(np.asarray(one), np.asarray(two))
+    except Exception:
+        return True
 
 
 def _fit(one: Tuple[int, ...], two: Tuple[int, ...], axis: int) -> bool:

@@ -100,7 +100,8 @@ class DumpedHealth:
         return sorted(found, key=lambda b: (b.execution, b.order))
 
     def _births(self, graph: str) -> Iterator[Birth]:
-        nodes, seen = self.graphs.get(graph, []), set()
+        nodes = self.graphs.get(graph, [])
+        seen: Set[str] = set()
         fed = any(self._is_fed(inner, {graph}) for inner in self._within(graph))
         for execution in self._telling(graph)[:MAX_EXECUTIONS]:
             bits = self.bits(graph, execution)

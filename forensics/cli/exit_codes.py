@@ -44,7 +44,7 @@ def exit_code(report: Report, fail_on: str) -> int:
 
 def _was_refused(replay: Mapping[str, Any]) -> bool:
     """Whether a replay was asked for and gave no answer."""
-    asked = replay["reason"] != NOT_ASKED and replay["source"] != DEBUG_DUMP
+    asked = replay["reason"] != NOT_ASKED and replay.get("source") != DEBUG_DUMP
     return asked and replay["status"] in (ReplayStatus.NOT_RUN, ReplayStatus.CRASHED)
 
 

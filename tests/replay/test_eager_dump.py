@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from forensics.cli.exit_codes import exit_code
 from forensics.detectors.scenes import curve, falling, origin, run_of
 from forensics.domain.replay import ReplayResult, ReplayStatus
 from forensics.pipeline.analysis import analyze_run
@@ -94,3 +95,9 @@ def test_damaged_records_are_told_up_to_a_limit(tmp_path: Path) -> None:
     warnings = read_debug_dump(tmp_path, "tfdbg_events.1.vm", [name]).warnings
     assert len(warnings) == MAX_WARNINGS + 1
     assert warnings[-1].detail == "30 more damaged records are not listed"
+
+
+def test_a_dump_without_a_bad_value_is_no_refused_replay() -> None:
+    answer = ReplayResult(ReplayStatus.NOT_RUN, "no bad value", source="debug_dump")
+    report = analyze_run(run_of(curve(falling(30))), lambda _: None, lambda _: answer)
+    assert (report.verdict["status"], exit_code(report, "error")) == ("healthy", 0)

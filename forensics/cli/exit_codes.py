@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from forensics.domain.findings import Severity
-from forensics.domain.replay import ReplayStatus
+from forensics.domain.replay import DEBUG_DUMP, ReplayStatus
 from forensics.domain.report import Report
 from forensics.domain.run import CheckpointStatus, InputState
 from forensics.pipeline.assemble import NOT_ASKED
@@ -44,7 +44,7 @@ def exit_code(report: Report, fail_on: str) -> int:
 
 def _was_refused(replay: Mapping[str, Any]) -> bool:
     """Whether a replay was asked for and gave no answer."""
-    asked = replay["reason"] != NOT_ASKED
+    asked = replay["reason"] != NOT_ASKED and replay.get("source") != DEBUG_DUMP
     return asked and replay["status"] in (ReplayStatus.NOT_RUN, ReplayStatus.CRASHED)
 
 

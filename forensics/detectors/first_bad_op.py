@@ -55,14 +55,15 @@ class FirstBadOp:
         if replay.origin is None:
             return
         for found in (replay.origin, *replay.other_origins)[: self.shown]:
-            step = replay.step if replay.step is not None else 0
+            step = replay.step
+            when = f" at step {step}" if step is not None else ""
             yield Finding(
                 code=self.code,
                 name=self.name,
                 severity=Severity.ERROR,
-                summary=f"{describe(found)} at step {step}",
-                onset_step=replay.step,
-                onset_interval=None if replay.step is None else (step, step),
+                summary=f"{describe(found)}{when}",
+                onset_step=step,
+                onset_interval=None if step is None else (step, step),
                 step_axis=StepAxis.BATCH,
                 evidence=(
                     OpEvidence(

@@ -44,14 +44,14 @@ class TensorEvidence:
 
 @dataclass(frozen=True, slots=True)
 class OpEvidence:
-    """An op of the replayed step."""
+    """An op of the replayed step, or of a debug dump, which tells no step of the run."""
 
     type: ClassVar[str] = "op"
     op_type: str
     op_name: str
     layer: str | None
     phase: str
-    step: int
+    step: int | None
     detail: str
 
 

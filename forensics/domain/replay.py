@@ -8,6 +8,9 @@ from typing import Any
 
 from forensics.domain.run import TensorStats
 
+DEBUG_DUMP = "debug_dump"
+"""Source of an answer that was read from a dump of the run: nothing was run again."""
+
 
 class ReplayStatus(StrEnum):
     """Outcome of a replay."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from forensics.domain.quantity import StepAxis
-from forensics.domain.replay import ReplayResult, ReplayStatus
+from forensics.domain.replay import DEBUG_DUMP, ReplayResult, ReplayStatus
 from forensics.pipeline.target import Target
 
 
@@ -24,10 +24,16 @@ def reproduced(replay: ReplayResult | None) -> bool:
     return replay is not None and replay.status is ReplayStatus.REPRODUCED
 
 
+def dumped(replay: ReplayResult | None) -> bool:
+    """Whether a debug dump of the run shows a bad value that does harm."""
+    return replay is not None and replay.source == DEBUG_DUMP and replay.origin is not None
+
+
 def date_failure(replay: ReplayResult | None, target: Target) -> Date:
     """Return the replay's step where it reproduced the failure, else what the files say.
 
-    A scan finds a batch, not its step: the files say when it came.
+    A scan finds a batch, not its step, and a debug dump may begin in mid-run: the files say when
+    it came.
     """
     stepped = replay is not None and reproduced(replay) and replay.scan is None
     if replay is not None and stepped and replay.step is not None:

@@ -13,7 +13,7 @@ from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.replay import Origin, Phase, ReplayResult
 from forensics.domain.run import CheckpointStatus, Run, Series, TensorKind
 from forensics.domain.scene import Scene
-from forensics.pipeline.dating import Date, in_words, reproduced
+from forensics.pipeline.dating import Date, dumped, in_words, reproduced
 from forensics.pipeline.legibility import legible, without_evidence
 from forensics.pipeline.other_failure import met_another
 from forensics.report.words import plain
@@ -87,6 +87,9 @@ def _event(scene: Scene, date: Date) -> tuple[str, str]:
     if loss is not None:
         name = "Validation loss" if loss.quantity is Quantity.VALIDATION_LOSS else "Loss"
         return f"{name} became {_value(loss)}", ""
+    if dumped(replay) and date == Date():
+        finite = ", though the logged loss stayed finite" if run.train_loss is not None else ""
+        return "A debug dump of the run shows NaN or Inf that does harm", finite
     if symptom == "loss":
         return "Loss became non-finite", ""
     norm = next((s for s in run.of(Quantity.GRADIENT_NORM) if s.tag == date.tag), None)
@@ -122,7 +125,7 @@ def _bad_state(run: Run) -> str | None:
 
 
 def _origin(replay: ReplayResult | None) -> str:
-    if replay is None or not reproduced(replay) or replay.origin is None:
+    if replay is None or replay.origin is None or not (reproduced(replay) or dumped(replay)):
         return ""
     return f": {describe(replay.origin)}"
 

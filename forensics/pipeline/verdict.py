@@ -10,7 +10,7 @@ from forensics.domain.findings import Finding, Severity
 from forensics.domain.quantity import StepAxis
 from forensics.domain.replay import Origin, Phase
 from forensics.domain.scene import Scene
-from forensics.pipeline.dating import Date, date_failure, reproduced
+from forensics.pipeline.dating import Date, date_failure, dumped, reproduced
 from forensics.pipeline.headline import headline
 from forensics.pipeline.legibility import telling
 from forensics.pipeline.target import (
@@ -82,7 +82,7 @@ def _is_unknown(diagnosis: Diagnosis | None) -> bool:
 
 def _status(scene: Scene, findings: Sequence[Finding]) -> str:
     failed = any(f.code in FAILURES and f.severity is Severity.ERROR for f in findings)
-    if failed or reproduced(scene.replay):
+    if failed or reproduced(scene.replay) or dumped(scene.replay):
         return "failed"
     if any(f.severity is not Severity.INFO for f in findings):
         return "suspect"

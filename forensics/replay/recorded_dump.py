@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from forensics.domain.replay import (
-    Attempt,
+    DEBUG_DUMP,
     BenignOp,
     Origin,
     Phase,
@@ -17,11 +17,20 @@ from forensics.domain.replay import (
     SourceLine,
 )
 from forensics.domain.run import InputFile, ReadWarning
+from forensics.replay.eager_dump import EagerHealth
 from forensics.replay.worker.localising import scopes, traced_graphs
-from forensics.replay.worker.localising.dumped_health import BAD, Birth, DumpedHealth, Key, slot_of
+from forensics.replay.worker.localising.dumped_health import (
+    BAD,
+    MAX_BIRTHS,
+    Birth,
+    DumpedHealth,
+    Key,
+    slot_of,
+)
 from forensics.replay.worker.localising.graph_health import ASSIGNS, Node
 from forensics.sources.debug_dump import (
     DebugDump,
+    DumpedCall,
     DumpedOp,
     DumpedValue,
     Frame,
@@ -29,7 +38,6 @@ from forensics.sources.debug_dump import (
     read_debug_dump,
 )
 
-DEBUG_DUMP, RECORDED = "debug_dump", "recorded"
 HARMLESS = "neither the loss nor a variable takes the value (masked or cut off)"
 _LIBRARY = re.compile(r"/(site|dist)-packages/|/lib/python\d|^<|__autograph_generated_file")
 
@@ -60,16 +68,17 @@ class RecordedDump:
 
     def result(self) -> ReplayResult:
         """Name the first bad value of the dumps that does harm."""
-        for dump in self._dumps:
-            found = _of_graphs(dump) or _of_calls(dump)
-            if found is not None:
-                return found
+        found = [r for d in self._dumps for r in (_of_graphs(d), _of_calls(d)) if r is not None]
+        if found:
+            # what does harm before what does none
+            return min(found, key=lambda r: r.origin is None)
         modes = "" if any(_telling(d) for d in self._dumps) else (
             ": its mode tells no health, write it with tensor_debug_mode='FULL_HEALTH'"
         )  # fmt: skip
         return ReplayResult(
             status=ReplayStatus.NOT_RUN,
             reason="the debug dump in the log directory shows no bad value" + modes,
+            source=DEBUG_DUMP,
         )
 
 
@@ -96,12 +105,14 @@ def _of_graphs(dump: DebugDump) -> ReplayResult | None:
             return _named(dump, health, harmful, step, [*harmless, *benign])
         harmless += benign
         habits |= news
-    if not harmless:
-        return None
+    return _harmless(harmless) if harmless else None
+
+
+def _harmless(benign: list[BenignOp]) -> ReplayResult:
     return ReplayResult(
         status=ReplayStatus.NOT_REPRODUCED,
         reason="the debug dump in the log directory shows bad values that do no harm only",
-        benign=tuple(harmless[:20]),
+        benign=tuple(benign[:20]),
         source=DEBUG_DUMP,
         instrument=DEBUG_DUMP,
     )
@@ -140,9 +151,11 @@ def _named(
 ) -> ReplayResult:  # fmt: skip
     ops, first = {(op.graph, op.name): op for op in dump.ops}, harmful[0]
     origins = [_origin(dump, health, ops, birth) for birth in harmful[:6]]
-    where = f"step {step} of the dump, counted from 0"
+    where = f"execution {step} of the dump, counted from 0"
+    if health.capped:
+        where += f"; of the ops that make bad values only the first {MAX_BIRTHS} were followed"
     return replace(
-        _result(dump, origins, where, step, tuple(first.path), benign),
+        _result(dump, origins, where, tuple(first.path), benign),
         symptom="state" if _is_assignment(ops, first) else "loss",
     )
 
@@ -207,33 +220,38 @@ def _line(stack: list[Frame]) -> SourceLine | None:
 
 
 def _of_calls(dump: DebugDump) -> ReplayResult | None:
-    """Name the first op that ran eagerly and made a bad value of healthy ones."""
-    bad: set[int] = set()
-    for number, call in enumerate(dump.calls):
-        news = [o for o, is_bad in zip(call.outputs, call.bad, strict=False) if is_bad]
-        if news and not bad.intersection(call.inputs):
-            stack = dump.stack(call.frames)
-            phase = _phase(stack) or Phase.FORWARD
-            slot = call.outputs.index(news[0])
-            origin = Origin(call.op_type, call.op_type, slot, None, None, None, phase,
-                            source=_line(stack))  # fmt: skip
-            return _result(dump, [origin], f"eager op {number}, counted from 0", None, (), [])
-        bad.update(news)
-    return None
+    """Name the first ops that ran eagerly and made a bad value that a variable takes."""
+    health = EagerHealth(dump)
+    benign = [BenignOp(c.op_type, c.op_type, HARMLESS) for c in health.harmless()]
+    if not health.births:
+        return _harmless(benign) if benign else None
+    origins = [_eager_origin(dump, dump.calls[n]) for n in health.births[:6]]
+    where = f"eager op {health.births[0]} of the dump, counted from 0"
+    return replace(_result(dump, origins, where, health.chain(), benign), symptom="state")
+
+
+def _eager_origin(dump: DebugDump, call: DumpedCall) -> Origin:
+    stack = dump.stack(call.frames)
+    slot = next((i for i, is_bad in enumerate(call.bad) if is_bad), 0)
+    phase = _phase(stack) or Phase.FORWARD
+    return Origin(call.op_type, call.op_type, slot, None, None, None, phase, source=_line(stack))
 
 
 def _result(
-    dump: DebugDump, origins: list[Origin], where: str, step: int | None,
-    chain: tuple[str, ...], benign: list[BenignOp],
+    dump: DebugDump, origins: list[Origin], where: str, chain: tuple[str, ...],
+    benign: list[BenignOp],
 ) -> ReplayResult:  # fmt: skip
+    """Answer with what was read.
+
+    A dump may begin in mid-run, and a circular one keeps the end only: its executions are no steps
+    of the run. Nothing was run, so nothing was reproduced.
+    """
     reason = f"read from the debug dump {dump.path} in the log directory, nothing was run: {where}"
     if not dump.complete:
         reason += "; the dump was not read to its end"
     return ReplayResult(
-        status=ReplayStatus.REPRODUCED,
+        status=ReplayStatus.NOT_RUN,
         reason=reason,
-        step=step,
-        attempts=(Attempt(RECORDED, "that of the run", None, "non-finite in the dump", 1, 1),),
         origin=origins[0],
         other_origins=tuple(origins[1:]),
         benign=tuple(benign[:20]),

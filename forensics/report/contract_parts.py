@@ -93,7 +93,7 @@ EVIDENCE = Variants(
                 "op_name": TEXT,
                 "layer": MAYBE_TEXT,
                 "phase": TEXT,
-                "step": INTEGER,
+                "step": MAYBE_INTEGER,
                 "detail": TEXT,
             }
         ),

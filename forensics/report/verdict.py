@@ -184,6 +184,8 @@ def replay_text(replay: Section) -> str:
 def named_where(replay: Section) -> str:
     """Return where the first bad op was seen: replay of step 108, debug dump of step 3."""
     what = "debug dump" if replay["source"] == DUMP else "replay"
+    if replay["step"] is None:
+        return f"{what} of the run"
     return f"{what} of step {step(replay['step'])}"
 
 

@@ -26,6 +26,9 @@ _FILE = re.compile(r"(.*tfdbg_events\..*)\.(" + "|".join(_PARTS) + ")")
 MAX_RECORDS = 2_000_000
 """Records of one file that are kept: a dump grows without end while a run goes on."""
 
+MAX_WARNINGS = 20
+"""Damaged records of one file that are told one by one; the others are counted."""
+
 _METADATA, _SOURCE, _FRAME, _OP, _GRAPH, _EXECUTION, _TRACE = 3, 4, 6, 7, 8, 9, 10
 CURT, CONCISE, FULL, THREE_SLOTS = 2, 3, 4, 8
 _BAD_COUNTS = {CURT: (1,), CONCISE: (2, 3, 4), FULL: (5, 6, 7), THREE_SLOTS: (0, 1, 2)}
@@ -159,7 +162,7 @@ def read_debug_dump(root: Path, name: str, files: Iterable[str]) -> DebugDump:
 
 
 def _read_file(dump: DebugDump, path: Path, name: str) -> None:
-    file, kept = RecordFile(path, name, KIND), 0
+    file, kept, damaged = RecordFile(path, name, KIND), 0, 0
     for block in file.blocks():
         for start, end in zip(block.starts, block.ends, strict=True):
             kept += 1
@@ -169,8 +172,13 @@ def _read_file(dump: DebugDump, path: Path, name: str) -> None:
             try:
                 _event(dump, block.data, start, end)
             except Damaged as error:
-                offset = block.base + error.offset
-                dump.warnings.append(ReadWarning(name, offset, error.kind, error.detail))
+                damaged += 1
+                if damaged <= MAX_WARNINGS:
+                    offset = block.base + error.offset
+                    dump.warnings.append(ReadWarning(name, offset, error.kind, error.detail))
+    if damaged > MAX_WARNINGS:
+        why = f"{damaged - MAX_WARNINGS} more damaged records are not listed"
+        dump.warnings.append(ReadWarning(name, None, "bad_wire", why))
     if kept > MAX_RECORDS:
         why = f"{kept - MAX_RECORDS} records beyond the first {MAX_RECORDS} were not kept"
         dump.warnings.append(ReadWarning(name, None, "limit", why))

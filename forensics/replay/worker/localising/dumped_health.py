@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
 
-from .graph_health import BODIES, CALLS, Node, Slot, births, completed, reached
+from .graph_health import BODIES, CALLS, Node, Slot, Spread, births, completed
 
 BAD = 1
 """Badness of what is only known to come out of a loop or a call."""
@@ -16,6 +16,8 @@ MAX_OUTPUTS = 64
 """Outputs of a loop or a call that are looked at."""
 MAX_EXECUTIONS = 200
 """Executions of a graph with bad values that are looked at, from the first on."""
+MAX_BIRTHS = 200
+"""Births of one graph that are followed, from the first on: each costs a walk over the graph."""
 _HANDED_OUT = re.compile(r"(^|(while|cond|body|branch)[^/]*/)Identity(_\d+)?$")
 
 NONE: FrozenSet[str] = frozenset()
@@ -62,6 +64,8 @@ class DumpedHealth:
         Ops by graph, in program order.
     outer : dict
         The graph round a graph.
+    capped : bool
+        Whether a graph held more births than were followed.
     """
 
     def __init__(self) -> None:
@@ -69,6 +73,7 @@ class DumpedHealth:
         self.order: Dict[Key, int] = {}
         self.graphs: Dict[str, List[Node]] = {}
         self.outer: Dict[str, Optional[str]] = {}
+        self.capped = False
         self._keys: Dict[str, List[Key]] = {}
 
     def add(self, key: Key, bits: int, order: int) -> None:
@@ -95,18 +100,23 @@ class DumpedHealth:
         return sorted(found, key=lambda b: (b.execution, b.order))
 
     def _births(self, graph: str) -> Iterator[Birth]:
-        nodes, seen = self.graphs.get(graph, []), set()
+        nodes = self.graphs.get(graph, [])
+        seen: Set[str] = set()
         fed = any(self._is_fed(inner, {graph}) for inner in self._within(graph))
         for execution in self._telling(graph)[:MAX_EXECUTIONS]:
             bits = self.bits(graph, execution)
             # what no op that left a record reads goes into a loop or a call
             ends = _ends(nodes) | (_unread(nodes, bits) if fed else NONE)
+            spread = Spread(nodes, bits)
             for node, slot in births(nodes, bits):
                 if node.name not in seen:
+                    if len(seen) >= MAX_BIRTHS:
+                        self.capped = True
+                        return
                     seen.add(node.name)
                     order = self.order.get((graph, node.name, slot), 0)
                     birth = Birth(graph, node, slot, execution, order)
-                    birth.path = reached(nodes, bits, node.name, ends)
+                    birth.path = spread.path(node.name, ends)
                     yield birth
 
     def _telling(self, graph: str) -> List[int]:

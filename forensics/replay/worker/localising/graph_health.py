@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Dict, FrozenSet, Iterable, List, Mapping, Sequence, Set, Tuple
+from collections import deque
+from typing import Deque, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 Slot = Tuple[str, int]
 """An op's name and the number of its output."""
@@ -83,22 +84,41 @@ def reached(
 
     Assignments are ends too. An op passes a bad value on when one of its own outputs is bad.
     """
-    consumers: Dict[str, List[Node]] = {}
-    for node in nodes:
-        for producer, slot in node.inputs:
-            if bits.get((producer, slot)):
-                consumers.setdefault(producer, []).append(node)
-    bad = {name for (name, _), value in bits.items() if value}
-    queue: List[List[str]] = [[birth]]
-    seen: Set[str] = {birth}
-    while queue:
-        path = queue.pop(0)
-        if path[-1] in ends:
-            return path
-        for node in consumers.get(path[-1], ()):
-            if node.op_type.startswith(ASSIGNS):
-                return [*path, node.name]
-            if node.name not in seen and node.name in bad:
-                seen.add(node.name)
-                queue.append([*path, node.name])
-    return []
+    return Spread(nodes, bits).path(birth, ends)
+
+
+class Spread:
+    """Who reads the bad values of one execution: built once for all births in it."""
+
+    def __init__(self, nodes: Sequence[Node], bits: Mapping[Slot, int]) -> None:
+        self._consumers: Dict[str, List[Node]] = {}
+        for node in nodes:
+            for producer in {name for name, slot in node.inputs if bits.get((name, slot))}:
+                self._consumers.setdefault(producer, []).append(node)
+        self._bad = {name for (name, _), value in bits.items() if value}
+
+    def path(self, birth: str, ends: FrozenSet[str]) -> List[str]:
+        """Shortest way from a birth place to an end, as `reached` answers it."""
+        before: Dict[str, Optional[str]] = {birth: None}
+        queue: Deque[str] = deque([birth])
+        while queue:
+            name = queue.popleft()
+            if name in ends:
+                return _way(before, name)
+            for node in self._consumers.get(name, ()):
+                if node.op_type.startswith(ASSIGNS):
+                    return [*_way(before, name), node.name]
+                if node.name not in before and node.name in self._bad:
+                    before[node.name] = name
+                    queue.append(node.name)
+        return []
+
+
+def _way(before: Mapping[str, Optional[str]], last: str) -> List[str]:
+    """Names from the first to `last`, by what each was reached from."""
+    way: List[str] = []
+    name: Optional[str] = last
+    while name is not None:
+        way.append(name)
+        name = before[name]
+    return way[::-1]

@@ -174,7 +174,9 @@ def test_a_batch_of_the_wrong_shape_is_reproduced_with_its_message() -> None:
     assert (result.step, result.symptom) == (3, "raised")
     assert "Matrix size-incompatible" in result.attempts[0].outcome
     assert result.origin is not None
-    assert (result.origin.op_type, result.origin.layer) == ("MatMul", "sequential/out")
+    # where the CPU has fused kernels, the error names the last op that was fused into the product
+    assert result.origin.op_type in ("MatMul", "Add")
+    assert result.origin.layer == "sequential/out"
 
 
 @pytest.mark.slow

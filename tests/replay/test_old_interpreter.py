@@ -231,7 +231,7 @@ def test_a_loop_of_a_program_whose_interpreter_has_no_forensics(python: Path) ->
 @pytest.mark.tf
 @pytest.mark.slow
 def test_an_overflow_of_float16_does_not_happen_in_float32(python: Path) -> None:
-    result, origin = old_replay(python, "overflow_case")
+    result, origin = old_replay(python, "overflow_case", trial_seconds=60.0)
     assert (origin.op_type, origin.dtype, origin.layer) == ("Square", "float16", "energy")
     assert result.samples == (3,)
     # finite to the end; the row is an outlier all the same, after which Adam takes small steps
@@ -245,7 +245,7 @@ def test_an_overflow_of_float16_does_not_happen_in_float32(python: Path) -> None
 def test_tf_keras_beside_keras_3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tf_keras_folder()))
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
-    result = replay("old_keras", "fit_case", failing_step=6)
+    result = replay("old_keras", "fit_case", failing_step=6, trial_seconds=60.0)
     assert result.status is ReplayStatus.REPRODUCED, result.reason
     assert result.environment["keras"].startswith("tf_keras 2.")
     assert result.origin is not None

@@ -310,7 +310,8 @@ def test_a_last_batch_of_another_length_is_odd() -> None:
 
 def test_a_variable_that_goes_bad_in_another_way_counts() -> None:
     steps = plain_stepper()
-    steps.state.bad = lambda after=None: {"mask": arrays.NEG | arrays.NAN, "same": arrays.NEG}
+    now = {"mask": arrays.NEG | arrays.NAN, "same": arrays.NEG}
+    steps.state = SimpleNamespace(bad=lambda after: now)  # type: ignore[assignment]
     outcome = steps.judge(Outcome(1.0, 0, None), {"mask": arrays.NEG, "same": arrays.NEG})
     assert outcome.bad_state == ["mask"]
 

@@ -50,7 +50,12 @@ class Evidence:
         The variables may be changed by it: bad state is followed for a few steps.
         """
         step, outcome = course.step, course.outcome
-        if course.symptom == "raised" and self._went_on(step) and not _of_an_op(outcome):
+        if (
+            outcome is not None
+            and course.symptom == "raised"
+            and self._went_on(step)
+            and not _of_an_op(outcome)
+        ):
             return "another failure was met at step %d, after which the run's log goes on: %s" % (
                 step, outcome.describe()
             )  # fmt: skip

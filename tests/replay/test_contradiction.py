@@ -105,6 +105,22 @@ def test_an_error_before_the_last_clean_step_is_another_failure() -> None:
     assert against("raised", 3, finite_losses=[[0, 9]]) is not None
 
 
+def test_an_error_of_the_program_amid_a_log_that_goes_on_is_another_failure() -> None:
+    said = against("raised", 3, clean_step=2, observe_step=8)
+    assert said is not None and "the run's log goes on" in said and "ValueError: no" in said
+    assert against("raised", 8, clean_step=2, observe_step=8) is None
+
+
+@pytest.mark.tf
+def test_a_refusal_of_an_op_may_be_nan_elsewhere() -> None:
+    errors = pytest.importorskip("tensorflow").errors
+    for text, accepted in (("bad label [Op:GatherV2]", True), ("no such thing", False)):
+        outcome = Outcome(None, 0, errors.InvalidArgumentError(None, None, text))
+        course: Any = SimpleNamespace(symptom="raised", step=3, outcome=outcome, losses=CALM)
+        evidence = Evidence({"clean_step": 2, "observe_step": 8}, Steps())  # type: ignore[arg-type]
+        assert (evidence.against(course) is None) == accepted
+
+
 def test_a_divergence_and_a_run_without_evidence_are_not_contradicted() -> None:
     assert against("diverged", 3, finite_losses=[[0, 9]], clean_step=8) is None
     assert against("loss", 3) is None

@@ -20,6 +20,7 @@ from forensics.replay.worker import arrays
 from forensics.replay.worker.case import entry
 from forensics.replay.worker.channel import strict
 from forensics.replay.worker.localising import fallback_origin, numerics
+from forensics.replay.worker.stepping import search
 from forensics.replay.worker.stepping.stepper import EndOfData, Outcome, Stepper, loss_of
 from forensics.replay.worker.tracing import frames
 from forensics.replay.worker.tracing.layers import layer_of_scope
@@ -285,3 +286,50 @@ def test_a_loop_of_python_is_told_by_what_it_counts_with() -> None:
         said.append(frames.turn_of_loop(1))
     assert said == ["inner = 5", "inner = 6", "turn = 0", "inner = 6", "turn = 1"]
     assert frames.turn_of_loop(1) is None
+
+
+def plain_stepper(**case: Any) -> Stepper:
+    parts = {"batch": None, "dataset": None, "recording": None, "step": len, **case}
+    return Stepper(SimpleNamespace(**parts), SimpleNamespace())  # type: ignore[arg-type]
+
+
+def test_a_batch_without_rows_is_the_end_of_the_data() -> None:
+    x = np.ones((32, 4))
+    steps = plain_stepper(batch=lambda i: (x[i * 16 : (i + 1) * 16], x[i * 16 : (i + 1) * 16, :1]))
+    assert steps.batch(1)[0].shape == (16, 4)
+    with pytest.raises(EndOfData, match="no rows"):
+        steps.batch(2)
+
+
+def test_a_last_batch_of_another_length_is_odd() -> None:
+    course: Any = SimpleNamespace(recent=[(i, None, np.ones((16, 1))) for i in range(3)])
+    assert not search._odd_one(course)
+    course.recent.append((3, None, np.ones((5, 1))))
+    assert search._odd_one(course)
+
+
+def test_a_variable_that_goes_bad_in_another_way_counts() -> None:
+    steps = plain_stepper()
+    now = {"mask": arrays.NEG | arrays.NAN, "same": arrays.NEG}
+    steps.state = SimpleNamespace(bad=lambda after: now)  # type: ignore[assignment]
+    outcome = steps.judge(Outcome(1.0, 0, None), {"mask": arrays.NEG, "same": arrays.NEG})
+    assert outcome.bad_state == ["mask"]
+
+
+def test_a_dataset_that_raises_is_not_called_shuffled() -> None:
+    def rows() -> Any:
+        raise OSError("disk gone")
+        yield
+
+    class Broken:
+        def __iter__(self) -> Any:
+            return rows()
+
+    assert not plain_stepper(dataset=Broken()).reshuffled()
+
+
+def test_a_users_own_folder_named_keras_is_no_keras(tmp_path: Path) -> None:
+    own = compile("def update(): pass", str(tmp_path / "keras" / "metrics" / "x.py"), "exec")
+    assert frames.phase_of(own) == frames.FORWARD
+    theirs = compile("pass", "/x/site-packages/keras/src/metrics/x.py", "exec")
+    assert frames.phase_of(theirs) == frames.METRIC

@@ -69,6 +69,22 @@ def nan_in_x() -> dict[str, Any]:
     return {"model": compiled([kl.Dense(1)]), "batch": x_row(np.nan)}
 
 
+class Cleaned(kl.Layer):
+    def call(self, x: Any) -> Any:
+        return tf.where(tf.math.is_finite(x), x, tf.zeros_like(x))
+
+
+@plant(phase="input", rows=(ROW,))
+def a_bad_label_beside_values_that_the_model_cleans() -> dict[str, Any]:
+    def batch(step: int) -> Any:
+        x, y = pair(step)
+        if step == STEP:
+            x[1, 1] = y[ROW] = np.nan
+        return x, y
+
+    return {"model": compiled([Cleaned(), kl.Dense(1)]), "batch": batch}
+
+
 @plant(phase="input", rows=(ROW,))
 def infinite_label() -> dict[str, Any]:
     return {"model": compiled([kl.Dense(1)]), "batch": y_row(np.inf)}

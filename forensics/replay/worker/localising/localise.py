@@ -70,6 +70,7 @@ class Localiser:
         self.first_row = 0
         """Row of the given batch that `batch` begins with: it is cut where memory is short."""
         self._fewer: List[str] = []
+        self._harmless_parts: List[str] = []
         self.bad_parts = bad_parts(batch, healthy[1] if healthy is not None else None)
         known = self.state.bad(healthy[0]) if healthy is not None else {}
         self.bad_state = [n for n in self.state.bad(before) if n not in known]
@@ -114,6 +115,7 @@ class Localiser:
     def _settled(self) -> FrozenSet[int]:
         """Whether the step is well with a repaired batch, or else with a repaired state."""
         if self.bad_parts and self._well(self.before, replace_bad(self.batch)):
+            self._needed_parts()
             return frozenset((INPUT,))
         if not self.bad_state:
             return NONE
@@ -123,6 +125,15 @@ class Localiser:
         if self.bad_parts and self._well(healed, replace_bad(self.batch)):
             return frozenset((INPUT, STATE))
         return NONE
+
+    def _needed_parts(self) -> None:
+        """Keep the parts without whose repair the step still fails, where there are such."""
+        if len(self.bad_parts) > 1:
+            needed = tuple(
+                n for n in self.bad_parts if not self._well(self.before, replace_bad(self.batch, n))
+            )
+            self._harmless_parts = [n for n in self.bad_parts if needed and n not in needed]
+            self.bad_parts = needed or self.bad_parts
 
     def _well(self, before: Snapshot, batch: Any) -> bool:
         self.state.load(before)
@@ -137,6 +148,10 @@ class Localiser:
                 for n in self.bad_parts
             )
             return
+        found.benign.extend(
+            {"op_type": "input", "op_name": n, "reason": "the step is well with it as it is"}
+            for n in self._harmless_parts
+        )
         values = dict(arrays.leaves(self.batch))
         rows = batch_rows(self.batch) or -1
         parts = [

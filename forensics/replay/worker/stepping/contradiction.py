@@ -20,6 +20,7 @@ up. A bad batch is met at its own step."""
 RISE = 2.0
 """A loss this many times its healthy level counts as rising."""
 _AROUND = 5
+_REFUSALS = {"InvalidArgumentError", "OutOfRangeError"}
 
 
 class Evidence:
@@ -30,7 +31,8 @@ class Evidence:
     request : dict
         ``finite_losses``: pairs (first, last) of steps whose logged loss is finite;
         ``clean_state``: steps whose result the last clean checkpoint holds, or None;
-        ``clean_step``: last step that the run is known to have gone through, or None.
+        ``clean_step``: last step that the run is known to have gone through, or None;
+        ``observe_step``: last step that was logged, or None.
     stepper : Stepper
         Runs on after a failure of the state.
     """
@@ -39,6 +41,7 @@ class Evidence:
         self._spans: List[List[int]] = request.get("finite_losses") or []
         self._clean_state: Optional[int] = request.get("clean_state")
         self._clean_step: Optional[int] = request.get("clean_step")
+        self._last_logged: Optional[int] = request.get("observe_step")
         self._stepper = stepper
 
     def against(self, course: Course) -> Optional[str]:
@@ -47,6 +50,15 @@ class Evidence:
         The variables may be changed by it: bad state is followed for a few steps.
         """
         step, outcome = course.step, course.outcome
+        if (
+            outcome is not None
+            and course.symptom == "raised"
+            and self._went_on(step)
+            and not _of_an_op(outcome)
+        ):
+            return "another failure was met at step %d, after which the run's log goes on: %s" % (
+                step, outcome.describe()
+            )  # fmt: skip
         if course.symptom == "diverged" or outcome is None or not self._before(step):
             return None
         met = "another failure was met at step %d, " % step
@@ -84,6 +96,9 @@ class Evidence:
                 break
         return None
 
+    def _went_on(self, step: int) -> bool:
+        return self._last_logged is not None and step < self._last_logged
+
     def _before(self, step: int) -> bool:
         """Whether a step lies before all that the run's failure can be, by its own account.
 
@@ -96,6 +111,18 @@ class Evidence:
 
     def _last_finite(self) -> int:
         return max((last for _, last in self._spans), default=-1)
+
+
+def _of_an_op(outcome: Any) -> bool:
+    """Whether an op refused its operands, where the run may have computed NaN.
+
+    A label out of range is an error on a CPU and NaN on a GPU; any other error ends a run.
+    """
+    kinds = {
+        k.__name__ for k in type(outcome.error).__mro__ if k.__module__.startswith("tensorflow")
+    }
+    text = str(outcome.error)
+    return bool(kinds & _REFUSALS) and ("[Op:" in text or "node " in text)
 
 
 def rising(losses: List[float]) -> bool:

@@ -14,6 +14,7 @@ from ..case.restore import RestoreError, restore
 from ..trials import healthy_level
 from .contradiction import RISE, Evidence
 from .failure import Course, Failure
+from .given import batch_rows
 from .state import SLOT, Snapshot, State, newborn
 from .stepper import EndOfData, Outcome, Stepper
 
@@ -128,6 +129,8 @@ class Search:
         course = self._forward(starts[0]["step"], ended + self.request["log_spacing"])
         self.notes[:] = known
         if course.symptom != "raised" or course.step <= ended:
+            return None
+        if _odd_one(course):
             return None
         self._note(
             "nothing was logged after step %d: step %d raises an error" % (ended, course.step)
@@ -250,6 +253,10 @@ class Search:
             longer = self._forward(start["step"], course.step)
             self.started_from, self.notes[:] = started_from, known
             if longer.symptom == course.symptom and longer.step == course.step:
+                name = start["name"] or "the state that the case builds"
+                self._note(
+                    "step %d was reached again from %s, for the trials" % (course.step, name)
+                )
                 return longer
         self.started_from, self.notes[:] = started_from, known
         return None
@@ -257,6 +264,15 @@ class Search:
     def _note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
+
+
+def _odd_one(course: Course) -> bool:
+    """Whether the last batch has a number of rows that none of those before it has.
+
+    A run that knows its data does not step past it; a slice beyond the end does.
+    """
+    rows = [batch_rows(batch) for _, _, batch in course.recent]
+    return len(rows) > 1 and rows[-1] not in rows[:-1]
 
 
 def _rising(losses: List[float], kept: int) -> bool:

@@ -144,14 +144,17 @@ class Stepper:
         """Whether the dataset comes in another order when it is gone over again."""
         if self.case.batch is not None or self.case.dataset is None:
             return False
-        one, two = (
-            [
-                a.tobytes()
-                for b in itertools.islice(self.case.dataset, 2)
-                for _, a in arrays.leaves(b)
-            ]
-            for _ in range(2)
-        )
+        try:
+            one, two = (
+                [
+                    a.tobytes()
+                    for b in itertools.islice(self.case.dataset, 2)
+                    for _, a in arrays.leaves(b)
+                ]
+                for _ in range(2)
+            )
+        except (Exception, SystemExit):
+            return False  # it is told where the batch of a step is fetched
         return one != two
 
     def largest_batch(self) -> int:
@@ -173,6 +176,10 @@ class Stepper:
             raise EndOfData("fetching it raised " + brief(error)) from error
         if found is None:
             raise EndOfData("batch(%d) is None" % step)
+        parts = [a for _, a in arrays.leaves(found) if a.ndim]
+        if parts and not any(a.shape[0] for a in parts):
+            # a slice past the end of an array
+            raise EndOfData("batch(%d) has no rows" % step)
         return found
 
     def _asked(self, step: int) -> Any:
@@ -240,8 +247,11 @@ class Stepper:
     def judge(
         self, outcome: Outcome, already_bad: Any = (), after: Optional[Snapshot] = None
     ) -> Outcome:
-        """Add the variables that are bad now (or in `after`) and were not before."""
-        outcome.bad_state = [n for n in self.state.bad(after) if n not in already_bad]
+        """Add the variables that are bad now (or in `after`) in a way in which they were not."""
+        before = dict(already_bad)
+        outcome.bad_state = [
+            n for n, bits in self.state.bad(after).items() if bits & ~before.get(n, 0)
+        ]
         return outcome
 
     def retrace(self) -> None:

@@ -59,7 +59,8 @@ def phase_of(code: Any) -> str:
     if known is None:
         file, name = code.co_filename.replace("\\", "/"), code.co_name
         known = FORWARD
-        if "/keras/" in file or "/tf_keras/" in file:
+        keras = "/keras/" in file or "/tf_keras/" in file
+        if keras and not is_user_file(code.co_filename):
             known = _phase_in_keras(file, name)
         elif name in _BACKWARD.get(file.rsplit("/tensorflow/python/", 1)[-1], ()):
             known = BACKWARD

@@ -58,6 +58,13 @@ class Beside:
         """Fields of the report's origin where no other instrument spoke."""
         if self.found is None or _BOUNDARY.match(self.found["op_type"]):
             return None
+        if any(b["op_type"] == self.found["op_type"] for b in self._answer.get("benign") or ()):
+            # it stops at the first bad value of the program, which the trace found to do no harm
+            self.notes.append(
+                "enable_check_numerics stops at `%s`, whose bad values do no harm: the first "
+                "harmful op is not known" % self.found["op_type"]
+            )
+            return None
         self.notes.append("the op is named by enable_check_numerics, in graph mode")
         return origin_of_graph_op(self._case, self.found["op_type"], self.found["op_name"])
 

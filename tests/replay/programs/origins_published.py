@@ -502,3 +502,37 @@ def a_bad_row_of_a_frozen_table_that_is_first_looked_up_now() -> dict[str, Any]:
         return tf.reduce_mean(tf.square(model(ids) - y))
 
     return looped(model, loss_of, batch)
+
+
+@plant(phase="input", rows=(ROW,))
+def a_missing_value_where_others_are_usual_and_cleaned() -> dict[str, Any]:
+    """Column 0 is NaN in every batch and cleaned; a NaN in column 2 is not."""
+
+    def batch(step: int) -> Any:
+        x, y = pair(step)
+        x[:, 0] = np.nan
+        if step == STEP:
+            x[ROW, 2] = np.nan
+        return x, y
+
+    def loss_of(model: Any, x: Any, y: Any) -> Any:
+        first = tf.where(tf.math.is_nan(x[:, :1]), 0.0, x[:, :1])
+        return tf.reduce_mean(tf.square(model(tf.concat([first, x[:, 1:]], axis=1)) - y))
+
+    return looped(dense(1), loss_of, batch)
+
+
+@plant("ReadVariableOp", phase="state", layer="out", step=0)
+def a_bad_kernel_beside_a_mask_that_is_infinite_on_purpose() -> dict[str, Any]:
+    """The first step of a start that was bad: the mask is in the state too, and harmless."""
+    mask = tf.Variable([[0.0, -np.inf]], trainable=False, name="mask")
+    model = dense(2)
+    kernel = model.layers[-1].kernel
+    kernel.assign(tf.where(tf.ones_like(kernel) > 0, np.float32(np.nan), 0.0))
+
+    def loss_of(model: Any, x: Any, y: Any) -> Any:
+        return tf.reduce_mean(tf.nn.softmax(model(x) + mask)[:, :1] * y)
+
+    case = looped(model, loss_of, pair)
+    case["restore"]["mask"] = mask
+    return case

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
+import numpy as np
+
 from .. import arrays
 from ..case.entry import brief
-from ..stepping.given import bad_parts, input_origin, repaired, variable_origin
+from ..stepping.given import bad_parts, input_origin, repaired, unusual, variable_origin
 from ..stepping.given import batch_rows as batch_rows
 from ..stepping.given import replace_bad as replace_bad
 from ..stepping.state import Snapshot
@@ -25,6 +27,8 @@ INPUT = -2
 STATE = -3
 """Stands for variables that were bad before the step."""
 _MAX_OTHERS = 5
+_MAX_SPARED = 8
+"""Bad variables up to which each is asked by itself whether it does harm, at a run of the step."""
 
 
 class Localised:
@@ -121,6 +125,7 @@ class Localiser:
             return NONE
         healed = repaired(self.before)
         if self._well(healed, self.batch):
+            self._needed_state()
             return frozenset((STATE,))
         if self.bad_parts and self._well(healed, replace_bad(self.batch)):
             return frozenset((INPUT, STATE))
@@ -134,6 +139,17 @@ class Localiser:
             )
             self._harmless_parts = [n for n in self.bad_parts if needed and n not in needed]
             self.bad_parts = needed or self.bad_parts
+
+    def _needed_state(self) -> None:
+        """Keep the variables without whose repair the step still fails, where there are such."""
+        if 1 < len(self.bad_state) <= _MAX_SPARED:
+            keys = {v.name: v.key for v in self.state.variables}
+            needed = [
+                n
+                for n in self.bad_state
+                if not self._well(repaired(self.before, keys[n]), self.batch)
+            ]
+            self.bad_state = needed or self.bad_state
 
     def _well(self, before: Snapshot, batch: Any) -> bool:
         self.state.load(before)
@@ -153,9 +169,8 @@ class Localiser:
             for n in self._harmless_parts
         )
         values = dict(arrays.leaves(self.batch))
-        rows = batch_rows(self.batch) or -1
         parts = [
-            input_origin(name, values[name], arrays.bad_rows(values[name], rows), self.first_row)
+            input_origin(name, values[name], self._bad_rows(name, values[name]), self.first_row)
             for name in self.bad_parts
         ]
         if parts:
@@ -164,6 +179,16 @@ class Localiser:
                 {row - self.first_row for part in parts for row in part["input"]["rows"]}
             )
             found.chain = self._chain(found.trace, INPUT)
+
+    def _bad_rows(self, name: str, array: Any) -> List[int]:
+        """Rows that are bad where no row of the healthy batch is, else all bad ones."""
+        rows = batch_rows(self.batch) or -1
+        if array.ndim == 0 or array.shape[0] != rows:
+            return []
+        usual = dict(arrays.leaves(self.healthy[1])) if self.healthy is not None else {}
+        news = unusual(array, usual.get(name)).reshape(rows, -1).any(axis=1)
+        found = [int(row) for row in np.flatnonzero(news)]
+        return found or arrays.bad_rows(array, rows)
 
     def _state_origin(self, found: Localised, harmful: FrozenSet[int]) -> None:
         if STATE not in harmful:

@@ -12,11 +12,33 @@ from .state import Snapshot
 
 
 def bad_parts(batch: Any, healthy_batch: Any) -> Tuple[str, ...]:
-    """Parts of the batch that hold non-finite values which a healthy batch does not hold."""
-    usual = {n: arrays.badness(a) for n, a in arrays.leaves(healthy_batch)}
+    """Parts of the batch that are non-finite where, or as, a healthy batch is not."""
+    usual = dict(arrays.leaves(healthy_batch))
     return tuple(
-        name for name, array in arrays.leaves(batch) if arrays.badness(array) & ~usual.get(name, 0)
+        name
+        for name, array in arrays.leaves(batch)
+        if arrays.badness(array) & ~_badness_of(usual.get(name))
+        or unusual(array, usual.get(name)).any()
     )
+
+
+def unusual(array: Any, healthy: Any) -> Any:
+    """Mask of bad elements at places that are never bad in a healthy batch (padding is).
+
+    A place is an element of a row: the first axis counts the rows. Where the two cannot be compared
+    every bad element counts that is of a kind which the healthy batch does not hold.
+    """
+    bad = arrays.bad_mask(array)
+    if healthy is None or not _badness_of(healthy) or not bad.any():
+        return bad
+    if array.ndim == 0 or healthy.ndim != array.ndim or healthy.shape[1:] != array.shape[1:]:
+        known = not arrays.badness(array) & ~arrays.badness(healthy)
+        return np.zeros_like(bad) if known else bad
+    return bad & ~arrays.bad_mask(healthy).any(axis=0)
+
+
+def _badness_of(array: Any) -> int:
+    return 0 if array is None else arrays.badness(array)
 
 
 def input_origin(name: str, array: Any, rows: List[int], first: int = 0) -> Dict[str, Any]:
@@ -55,12 +77,12 @@ def replace_bad(value: Any, spared: Optional[str] = None) -> Any:
     return arrays.mapped(value, repair)
 
 
-def repaired(snapshot: Snapshot) -> Snapshot:
-    """Make the bad elements of a state zero."""
+def repaired(snapshot: Snapshot, spared: Optional[int] = None) -> Snapshot:
+    """Make the bad elements of a state zero, but for one variable by its key."""
     values = {}
     for key, value in snapshot.values.items():
         values[key] = value
-        if arrays.badness(value):
+        if key != spared and arrays.badness(value):
             values[key] = value.copy()
             values[key][arrays.bad_mask(value)] = 0
     return Snapshot(values)

@@ -21,10 +21,10 @@ from forensics.replay.worker.case import entry
 from forensics.replay.worker.channel import strict
 from forensics.replay.worker.localising import fallback_origin, numerics
 from forensics.replay.worker.stepping import search
+from forensics.replay.worker.stepping.losses import healthy_level
 from forensics.replay.worker.stepping.stepper import EndOfData, Outcome, Stepper, loss_of
 from forensics.replay.worker.tracing import frames
 from forensics.replay.worker.tracing.layers import layer_of_scope
-from forensics.replay.worker.trials import healthy_level
 
 Pair = namedtuple("Pair", ["left", "right"])
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 from ..case.entry import Case
 from ..localising.localise import batch_rows
 from ..stepping.contradiction import rising
+from ..stepping.losses import healthy_level
 from ..stepping.stepper import EndOfData, Outcome, Stepper
 from ..tracing.layers import flat
-from ..trials import healthy_level
 from .row_origins import origins_of_groups
 from .row_search import RowSearch
 from .rows_found import RowsFound

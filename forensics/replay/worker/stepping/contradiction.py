@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import numpy as np
 
-from ..trials import healthy_level
+from .losses import healthy_level
 from .stepper import EndOfData, Stepper
 
 if TYPE_CHECKING:

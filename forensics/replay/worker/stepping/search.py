@@ -11,10 +11,10 @@ import numpy as np
 
 from ..case.entry import Case
 from ..case.restore import RestoreError, restore
-from ..trials import healthy_level
 from .contradiction import RISE, Evidence
 from .failure import Course, Failure
 from .given import batch_rows
+from .losses import healthy_level
 from .state import SLOT, Snapshot, State, newborn
 from .stepper import EndOfData, Outcome, Stepper
 

@@ -6,9 +6,9 @@ from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 
+from ..stepping.losses import LAST, gain, healthy_level, learned, level, noise_of
 from .change import Change
 from .course import MAX_DROPPED, Tried
-from .losses import LAST, gain, healthy_level, learned, level, noise_of
 
 TOLERANCE = 0.1
 """A loss this much (relative) above the healthy level is not back at it."""

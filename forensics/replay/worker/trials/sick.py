@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import arrays
 from ..case.entry import Case, brief
+from ..stepping.losses import LAST, level, noise_of
 from ..stepping.state import Snapshot
 from ..stepping.stepper import EndOfData, Stepper, to_tensors
 from ..tracing.layers import flat
@@ -16,7 +17,6 @@ from . import data, network, rows
 from .change import Change, Unfit
 from .course import Runner, Tried
 from .judge import CLEAR_FALL
-from .losses import LAST, level, noise_of
 from .step_size import ClipNorm, Controls, HigherRate, LowerRate
 
 STEPS, MOST, SECONDS = 120, 600, 2.5

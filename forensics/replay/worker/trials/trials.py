@@ -7,12 +7,12 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..case.entry import brief
+from ..stepping.losses import LAST, level
 from ..stepping.state import Snapshot
 from ..stepping.stepper import Stepper
 from .change import Change, Unfit
 from .course import Runner, Tried, said
 from .judge import COMPARED, NO_FALL, Judge
-from .losses import LAST, level
 from .operations import SafeForm
 from .plan import Plan, Wish
 from .step_size import Controls

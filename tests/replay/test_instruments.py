@@ -370,3 +370,17 @@ def test_a_step_that_fails_now_and_then_is_repeated_k_of_n() -> None:
     assert (attempt["times_reproduced"], attempt["times_run"]) == (4, 10)
     assert found.determinism == "tolerance"
     assert found.random_ops == [] and not found.jit_only
+
+
+def test_an_op_that_does_no_harm_is_not_accused_by_the_numerics_check_alone() -> None:
+    beside = numerics.Beside.__new__(numerics.Beside)
+    beside.found = {"op_type": "Log", "op_name": "net/mask/Log", "message": "!!!"}
+    beside.notes = []
+    beside._case = entry.Case({"step": print, "batch": str})
+    beside._answer = {"benign": [{"op_type": "Log", "op_name": "Log_3", "reason": "masked"}]}
+    assert beside.stand_in() is None
+    assert "stops at `Log`, whose bad values do no harm" in beside.notes[0]
+
+    beside._answer = {"benign": []}
+    origin = beside.stand_in()
+    assert origin is not None and origin["op_type"] == "Log"

@@ -45,7 +45,7 @@ reports: $(VENV)/.runtime ## Render the gallery in reports/ from the fixtures
 fixtures: $(VENV)/.runtime ## Record the fixture runs anew (trains; takes minutes)
 	$(BIN)/python fixtures/record.py
 
-bench: $(VENV)/.dev ## Measure side by side with peers
+bench: $(VENV)/.bench ## Measure side by side with peers
 	@for benchmark in benchmarks/*.py; do \
 		[ -f "$$benchmark" ] || continue; \
 		echo "$$benchmark"; $(BIN)/python "$$benchmark" || exit; \
@@ -69,6 +69,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	@$(call make_venv)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $(VENV)/.runtime $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
+	@touch $@
 
 # Keeps an environment that works; else makes one with the first interpreter that is new enough.
 define make_venv

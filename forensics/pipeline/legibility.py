@@ -12,7 +12,7 @@ from forensics.domain.quantity import Quantity
 from forensics.domain.run import CheckpointStatus, InputFile, InputState, Run
 from forensics.domain.scene import Scene
 from forensics.errors import NothingToAnalyze
-from forensics.sources.event_file import KIND, read_event_file
+from forensics.sources.events.event_file import KIND, read_event_file
 
 _TELLING = (Quantity.VALIDATION_LOSS, Quantity.GRADIENT_NORM)
 _NO_EVENT = frozenset({"file_version", "source_metadata"})

@@ -2,7 +2,7 @@
 
 The entry ``index`` describes the arrays ``0``, ``1``, ...: which watched object each belongs to,
 its path, role and dtype. ``forensics/replay/worker/case/recorded.py`` and
-``forensics/sources/recorded_state.py`` read it.
+``forensics/sources/checkpoints/recorded_state.py`` read it.
 """
 
 from __future__ import annotations

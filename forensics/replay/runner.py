@@ -18,7 +18,7 @@ from forensics.replay.request import ReplayRequest
 from forensics.replay.sandbox.child import Child
 from forensics.replay.sandbox.containment import Containment, is_foreign
 from forensics.replay.source import Source, SourceKind, parse_source, recording_of
-from forensics.sources.checkpoints import read_recorded_states
+from forensics.sources.checkpoints.scan import read_recorded_states
 from forensics.sources.recording import batches_in
 
 LEAD = 8

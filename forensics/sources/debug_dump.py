@@ -16,7 +16,7 @@ from pathlib import Path
 
 from forensics.domain.run import InputFile, ReadWarning
 from forensics.errors import Damaged
-from forensics.sources.record_file import RecordFile
+from forensics.sources.events.record_file import RecordFile
 from forensics.sources.wire import FIXED32, FIXED64, LENGTH, VARINT, fields, signed, varint
 
 KIND = "debug_dump"

@@ -13,16 +13,16 @@ from forensics.domain.quantity import Quantity
 from forensics.domain.run import InputFile, InputState, ReadWarning, Run, Series
 from forensics.errors import NothingToAnalyze, SeveralRuns
 from forensics.sources.debug_dump import dump_files
-from forensics.sources.event_file import EventFile, read_event_file
+from forensics.sources.events.event_file import EventFile, read_event_file
+from forensics.sources.events.writers import Writer, join_writers
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
 from forensics.sources.step_axes import Draft, settle
+from forensics.sources.storage.tree import is_event_file, survey
 from forensics.sources.tags import Meaning, is_residual, meaning
-from forensics.sources.tree import is_event_file, survey
-from forensics.sources.writers import Writer, join_writers
 
 if TYPE_CHECKING:
-    from forensics.sources.checkpoints import CheckpointScan
+    from forensics.sources.checkpoints.scan import CheckpointScan
 
 _SOUGHT = "event files (*tfevents*), checkpoints (*.index, *.weights.h5, *.keras) and recordings"
 _NEVER_NEGATIVE = (Quantity.GRADIENT_NORM, Quantity.WEIGHT_NORM)
@@ -78,7 +78,7 @@ def _read_directory(root: Path) -> Run:
     runs = separate_runs(series, tree.checkpoints)
     if runs:
         raise SeveralRuns(runs)
-    from forensics.sources.checkpoints import read_checkpoints
+    from forensics.sources.checkpoints.scan import read_checkpoints
 
     scan = read_checkpoints(root)
     recordings = recorded_batches(tree.others)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from forensics.domain.run import InputState
-from forensics.sources.event_file import EventFile, read_event_file
+from forensics.sources.events.event_file import EventFile, read_event_file
 from tests.sources import event_writer as ew
 
 CURVE = [2.0, 1.5, float("nan"), 1.25]
@@ -185,7 +185,7 @@ def test_what_cannot_be_opened_is_denied(tmp_path: Path, monkeypatch: pytest.Mon
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("forensics.sources.event_file.os.open", refuse)
+    monkeypatch.setattr("forensics.sources.events.event_file.os.open", refuse)
     file = read(path)
     assert file.input.state is InputState.DENIED
     assert "Permission denied" in file.warnings[0].detail
@@ -197,7 +197,7 @@ def test_a_read_error_is_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("forensics.sources.event_file.os.read", fail)
+    monkeypatch.setattr("forensics.sources.events.event_file.os.read", fail)
     assert read(path).input.state is InputState.DENIED
 
 
@@ -217,7 +217,7 @@ def test_a_file_that_changes_meanwhile_is_live(
             file.write(ew.scalars("loss", [9.0], first=4))
         return data
 
-    monkeypatch.setattr("forensics.sources.event_file.os.read", meanwhile)
+    monkeypatch.setattr("forensics.sources.events.event_file.os.read", meanwhile)
     file = read(path)
     assert file.input.state is InputState.LIVE
     assert len(values(file)) == (4 if change == "grows" else 3)
@@ -226,7 +226,7 @@ def test_a_file_that_changes_meanwhile_is_live(
 def test_pieces_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = ew.write(tmp_path, ew.scalars("loss", [float(i) for i in range(50)]))
     whole = read(path)
-    monkeypatch.setattr("forensics.sources.event_file._PIECE", 37)
+    monkeypatch.setattr("forensics.sources.events.event_file._PIECE", 37)
     assert values(read(path)) == values(whole)
     path.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
     assert values(read(path)) == values(whole)

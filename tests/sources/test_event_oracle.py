@@ -10,7 +10,7 @@ import pytest
 
 from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.run import InputState
-from forensics.sources.event_file import read_event_file
+from forensics.sources.events.event_file import read_event_file
 from forensics.sources.logdir import read
 
 pytestmark = pytest.mark.tf

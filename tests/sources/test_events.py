@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forensics.sources.common_event import common_event
-from forensics.sources.events import EventColumns
-from forensics.sources.records import Block
+from forensics.sources.events.columns import EventColumns
+from forensics.sources.events.common_event import common_event
+from forensics.sources.events.records import Block
 from tests.sources import event_writer as ew
 
 
@@ -143,7 +143,7 @@ def _same_either_way(event: bytes) -> None:
         return
     slow = EventColumns()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("forensics.sources.events.common_event", lambda *_: None)
+        patch.setattr("forensics.sources.events.columns.common_event", lambda *_: None)
         slow.take(Block(event, 0, [0], [len(event)]))
     assert slow.faults == []
     wall, step, found = quick

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from forensics.domain.run import InputState
-from forensics.sources.event_file import EventFile, read_event_file
+from forensics.sources.events.event_file import EventFile, read_event_file
 from tests.sources import event_writer as ew
 
 Point = tuple[str, int, bytes, float]

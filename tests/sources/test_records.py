@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forensics.sources.records import Hole, RecordReader
+from forensics.sources.events.records import Hole, RecordReader
 from tests.sources.event_writer import record
 
 
@@ -160,7 +160,7 @@ def test_inserted_and_deleted_bytes_cost_their_neighbourhood_only() -> None:
 
 
 def test_an_expensive_search_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forensics.sources.records._SPARE_EFFORT", 0)
+    monkeypatch.setattr("forensics.sources.events.records._SPARE_EFFORT", 0)
     # Sound headers that promise everything that follows, of which nothing verifies.
     count = 4000
     stream = bytearray(b"\xff")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forensics.errors import Damaged
-from forensics.sources.scalar_tensor import scalar
+from forensics.sources.events.scalar_tensor import scalar
 from tests.sources.event_writer import (
     bytes_field,
     double_field,

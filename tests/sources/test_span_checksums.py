@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forensics.sources.checksum import crc32c, mask
-from forensics.sources.span_checksums import masked, span_checksums, verified_headers
+from forensics.sources.events.span_checksums import masked, span_checksums, verified_headers
 
 
 def test_vector_of_rfc_3720() -> None:

@@ -22,9 +22,9 @@ from forensics.domain.run import (
     TensorKind,
 )
 from forensics.errors import Damaged
-from forensics.sources.bundle_entries import read_index
-from forensics.sources.bundle_table import Table
-from forensics.sources.checkpoints import CheckpointScan, read_checkpoints
+from forensics.sources.checkpoints.bundle_entries import read_index
+from forensics.sources.checkpoints.bundle_table import Table
+from forensics.sources.checkpoints.scan import CheckpointScan, read_checkpoints
 from forensics.sources.checksum import crc32c, mask
 from tests.sources_checkpoints.encode import bundle_index, entry, message, number, table
 

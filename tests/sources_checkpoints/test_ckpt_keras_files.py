@@ -25,8 +25,8 @@ from forensics.domain.run import (
     StepSource,
     TensorKind,
 )
-from forensics.sources.checkpoints import CheckpointScan, read_checkpoints
-from forensics.sources.keras_config import settings
+from forensics.sources.checkpoints.keras_config import settings
+from forensics.sources.checkpoints.scan import CheckpointScan, read_checkpoints
 
 W, S, O = TensorKind.WEIGHT, TensorKind.SLOT, TensorKind.OTHER  # noqa: E741
 

@@ -6,7 +6,7 @@ import pytest
 
 from forensics.domain.run import TensorKind
 from forensics.errors import Damaged
-from forensics.sources.object_graph import Roles, parse_graph, roles
+from forensics.sources.checkpoints.object_graph import Roles, parse_graph, roles
 from tests.sources_checkpoints.encode import message, node, number
 
 W, S, M, O = TensorKind.WEIGHT, TensorKind.SLOT, TensorKind.METRIC, TensorKind.OTHER  # noqa: E741

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from forensics.domain.run import CheckpointFormat, CheckpointStats, CheckpointStatus, TensorKind
 from forensics.recorder.files import as_bytes, write_npz
-from forensics.sources.checkpoints import read_checkpoints, read_recorded_states
+from forensics.sources.checkpoints.scan import read_checkpoints, read_recorded_states
 
 
 def described(role: str, path: str, dtype: str) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from forensics.domain.run import CheckpointStatus, InputState
-from forensics.sources import blob
-from forensics.sources.checkpoints import read_checkpoints
+from forensics.sources.checkpoints.scan import read_checkpoints
+from forensics.sources.storage import blob
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "checkpoints"
 ADAM = DATA / "adam"
@@ -94,7 +94,7 @@ def test_unreadable_files_are_denied(tmp_path: Path, monkeypatch: pytest.MonkeyP
             raise PermissionError(13, "Permission denied")
         return real(path, flags, *rest)
 
-    monkeypatch.setattr("forensics.sources.blob.os.open", deny)
+    monkeypatch.setattr("forensics.sources.storage.blob.os.open", deny)
     scan = read_checkpoints(tmp_path)
     assert scan.checkpoints == ()
     assert {w.kind for w in scan.warnings} == {"denied"}
@@ -109,7 +109,7 @@ def test_an_error_while_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("forensics.sources.blob.os.pread", fail)
+    monkeypatch.setattr("forensics.sources.storage.blob.os.pread", fail)
     scan = read_checkpoints(tmp_path)
     assert scan.checkpoints == ()
     assert "Input/output error" in scan.warnings[0].detail
@@ -140,7 +140,7 @@ def test_a_file_that_grows_is_live(tmp_path: Path) -> None:
 def test_neither_tensorflow_nor_h5py_is_imported_for_a_bundle() -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from forensics.sources.checkpoints import read_checkpoints\n"
+        "from forensics.sources.checkpoints.scan import read_checkpoints\n"
         f"assert read_checkpoints(Path({str(ADAM)!r})).checkpoints\n"
         "assert not {'tensorflow', 'keras', 'h5py', 'pandas'} & set(sys.modules)\n"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from forensics.domain.run import StepSource
-from forensics.sources.checkpoint_steps import Counters, step_of
+from forensics.sources.checkpoints.steps import Counters, step_of
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from forensics.domain.run import TensorKind
-from forensics.sources.tensor_stats import CHUNK, TensorSummary, statistics
+from forensics.sources.checkpoints.tensor_stats import CHUNK, TensorSummary, statistics
 
 WEIGHT = TensorKind.WEIGHT
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from forensics.domain.run import CheckpointStats, CheckpointStatus, StepSource, TensorKind
-from forensics.sources.checkpoints import CheckpointScan, read_checkpoints
+from forensics.sources.checkpoints.scan import CheckpointScan, read_checkpoints
 
 pytestmark = [pytest.mark.tf, pytest.mark.filterwarnings("ignore")]
 

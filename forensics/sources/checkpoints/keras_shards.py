@@ -7,11 +7,11 @@ from pathlib import Path
 
 from forensics.domain.run import InputState
 from forensics.errors import Damaged
-from forensics.sources.blob import Blob, BlobFile, NotRegular
-from forensics.sources.checkpoint_contents import Contents
-from forensics.sources.hdf5 import H5Content, read_h5
-from forensics.sources.keras_config import parse_json
-from forensics.sources.keras_weights import add_weights
+from forensics.sources.checkpoints.contents import Contents
+from forensics.sources.checkpoints.hdf5 import H5Content, read_h5
+from forensics.sources.checkpoints.keras_config import parse_json
+from forensics.sources.checkpoints.keras_weights import add_weights
+from forensics.sources.storage.blob import Blob, BlobFile, NotRegular
 
 KIND = "weights_h5"
 _MAX_MAP = 16 << 20

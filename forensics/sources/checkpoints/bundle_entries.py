@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from forensics.errors import Damaged
-from forensics.sources.bundle_table import Table
+from forensics.sources.checkpoints.bundle_table import Table
 from forensics.sources.typed_fields import (
     Field,
     fields,

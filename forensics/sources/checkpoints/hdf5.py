@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from forensics.domain.run import TensorKind, TensorStats
 from forensics.errors import Damaged
-from forensics.sources.tensor_stats import TensorSummary, counted_only, is_numeric
+from forensics.sources.checkpoints.tensor_stats import TensorSummary, counted_only, is_numeric
 
 if TYPE_CHECKING:
     import h5py

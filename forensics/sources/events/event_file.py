@@ -12,10 +12,10 @@ from pathlib import Path
 
 from forensics.domain.run import InputFile, InputState, ReadWarning
 from forensics.errors import Damaged
-from forensics.sources.events import Column, EventColumns
-from forensics.sources.gzip_stream import MAGIC, Unpacker
-from forensics.sources.records import HEADER, RecordReader
-from forensics.sources.span_checksums import header_verifies
+from forensics.sources.events.columns import Column, EventColumns
+from forensics.sources.events.records import HEADER, RecordReader
+from forensics.sources.events.span_checksums import header_verifies
+from forensics.sources.storage.gzip_stream import MAGIC, Unpacker
 
 KIND = "events"
 _PIECE = 1 << 20

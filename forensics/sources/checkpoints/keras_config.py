@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from forensics.sources.checkpoint_contents import shortest
+from forensics.sources.checkpoints.contents import shortest
 
 _MAX_DEPTH = 200
 _ACTIVATION_LAYERS = {

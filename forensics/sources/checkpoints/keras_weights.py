@@ -13,12 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 from forensics.domain.run import TensorKind, TensorStats
-from forensics.sources.checkpoint_contents import Contents, single_float, single_integer
-from forensics.sources.checkpoint_steps import Counters
-from forensics.sources.hdf5 import H5Content
-from forensics.sources.keras_config import legacy_settings
-from forensics.sources.optimizers import is_optimizer_name, optimizer_class
-from forensics.sources.tensor_names import kind_by_name
+from forensics.sources.checkpoints.contents import Contents, single_float, single_integer
+from forensics.sources.checkpoints.hdf5 import H5Content
+from forensics.sources.checkpoints.keras_config import legacy_settings
+from forensics.sources.checkpoints.optimizers import is_optimizer_name, optimizer_class
+from forensics.sources.checkpoints.steps import Counters
+from forensics.sources.checkpoints.tensor_names import kind_by_name
 
 _LEGACY_OPTIMIZER = "optimizer_weights/"
 _LEGACY_ITERATIONS = re.compile(r"(^|/)(iteration|iterations|iter)(:0)?$")

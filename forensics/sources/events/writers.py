@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from forensics.sources.event_file import EventFile
-from forensics.sources.events import Column
+from forensics.sources.events.columns import Column
+from forensics.sources.events.event_file import EventFile
 
 
 @dataclass(slots=True)

@@ -11,11 +11,11 @@ import zipfile
 import zlib
 
 from forensics.errors import Damaged
-from forensics.sources.blob import IN_MEMORY, Blob, BlobFile
-from forensics.sources.checkpoint_contents import Contents
-from forensics.sources.hdf5 import H5Content, read_h5
-from forensics.sources.keras_config import parse_json, settings
-from forensics.sources.keras_weights import add_weights
+from forensics.sources.checkpoints.contents import Contents
+from forensics.sources.checkpoints.hdf5 import H5Content, read_h5
+from forensics.sources.checkpoints.keras_config import parse_json, settings
+from forensics.sources.checkpoints.keras_weights import add_weights
+from forensics.sources.storage.blob import IN_MEMORY, Blob, BlobFile
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MAX_CONFIG = 16 << 20

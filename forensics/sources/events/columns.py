@@ -15,9 +15,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from forensics.errors import Damaged
-from forensics.sources.common_event import common_event
-from forensics.sources.records import Block
-from forensics.sources.scalar_tensor import scalar
+from forensics.sources.events.common_event import common_event
+from forensics.sources.events.records import Block
+from forensics.sources.events.scalar_tensor import scalar
 from forensics.sources.wire import FIXED32, FIXED64, LENGTH, VARINT, fields, signed
 
 _DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forensics.sources.span_checksums import (
+from forensics.sources.events.span_checksums import (
     header_verifies,
     masked,
     span_checksums,

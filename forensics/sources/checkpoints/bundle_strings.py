@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 
 from forensics.errors import Damaged
-from forensics.sources.blob import IN_MEMORY, Blob
-from forensics.sources.bundle_entries import Entry
+from forensics.sources.checkpoints.bundle_entries import Entry
 from forensics.sources.checksum import crc32c, mask, unmask
+from forensics.sources.storage.blob import IN_MEMORY, Blob
 from forensics.sources.wire import varint
 
 

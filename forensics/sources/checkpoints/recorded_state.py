@@ -18,10 +18,10 @@ from numpy.lib import format as npy
 
 from forensics.domain.run import TensorKind
 from forensics.errors import Damaged
-from forensics.sources.blob import Blob, BlobFile
-from forensics.sources.checkpoint_contents import Contents
-from forensics.sources.checkpoint_steps import Counters
-from forensics.sources.tensor_stats import TensorSummary, counted_only, is_numeric
+from forensics.sources.checkpoints.contents import Contents
+from forensics.sources.checkpoints.steps import Counters
+from forensics.sources.checkpoints.tensor_stats import TensorSummary, counted_only, is_numeric
+from forensics.sources.storage.blob import Blob, BlobFile
 
 _INDEX = "index.npy"
 _MOST_INDEX, _MOST_MEMBERS = 16 << 20, 100_000

@@ -18,12 +18,12 @@ from forensics.domain.run import (
     TensorKind,
 )
 from forensics.errors import Damaged
-from forensics.sources.blob import Blob, BlobFile, NotRegular
-from forensics.sources.bundle import read_bundle
-from forensics.sources.bundle_table import FOOTER_BYTES, is_table
-from forensics.sources.checkpoint_contents import Contents
-from forensics.sources.checkpoint_steps import step_of
+from forensics.sources.checkpoints.bundle import read_bundle
+from forensics.sources.checkpoints.bundle_table import FOOTER_BYTES, is_table
+from forensics.sources.checkpoints.contents import Contents
+from forensics.sources.checkpoints.steps import step_of
 from forensics.sources.recording import STATE, is_state
+from forensics.sources.storage.blob import Blob, BlobFile, NotRegular
 
 _DATA_SHARD = re.compile(r"(.+)\.data-\d{5}-of-\d{5}$")
 _H5_SUFFIXES = (".h5", ".hdf5")
@@ -151,7 +151,7 @@ def _read_folder(root: Path, folder: Path, names: list[str]) -> Iterator[_Found]
 
 def _sharded(root: Path, path: Path) -> tuple[_Found, tuple[str, ...]]:
     """Read weights that were split over several files, and name these."""
-    from forensics.sources.keras_shards import KIND, read_shards, shards_of
+    from forensics.sources.checkpoints.keras_shards import KIND, read_shards, shards_of
 
     name = _relative(root, path)
     found = _Found(name, CheckpointFormat.WEIGHTS_H5, Contents())
@@ -188,8 +188,8 @@ def _bundle(path: Path, prefix: str) -> _Found:
 
 def _single(path: Path, name: str, kind: CheckpointFormat) -> _Found:
     """Read a checkpoint that is one file."""
-    from forensics.sources.keras_archive import read_archive
-    from forensics.sources.recorded_state import read_state
+    from forensics.sources.checkpoints.keras_archive import read_archive
+    from forensics.sources.checkpoints.recorded_state import read_state
 
     found = _Found(name, kind, Contents())
     try:
@@ -214,8 +214,8 @@ def _single(path: Path, name: str, kind: CheckpointFormat) -> _Found:
 
 def _read_weights(blob: Blob, contents: Contents) -> bool:
     """Read an HDF5 file; whether it is a checkpoint at all."""
-    from forensics.sources.hdf5 import read_h5
-    from forensics.sources.keras_weights import add_weights, is_keras_weights
+    from forensics.sources.checkpoints.hdf5 import read_h5
+    from forensics.sources.checkpoints.keras_weights import add_weights, is_keras_weights
 
     whole = blob.whole
     source = BlobFile(blob, 0, blob.size) if whole is None else whole

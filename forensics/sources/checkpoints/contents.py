@@ -9,8 +9,8 @@ import numpy as np
 
 from forensics.domain.run import InputFile, InputState, ReadWarning, TensorStats
 from forensics.errors import Damaged
-from forensics.sources.blob import NotRegular
-from forensics.sources.checkpoint_steps import Counters
+from forensics.sources.checkpoints.steps import Counters
+from forensics.sources.storage.blob import NotRegular
 
 _LISTED = 20
 """Warnings per checkpoint that are listed one by one; the rest is counted."""

@@ -10,13 +10,10 @@ import numpy as np
 
 from forensics.domain.run import InputState, TensorKind
 from forensics.errors import Damaged
-from forensics.sources.blob import IN_MEMORY, Blob, NotRegular
-from forensics.sources.bundle_entries import BundleIndex, Entry, numpy_dtype, read_index
-from forensics.sources.bundle_strings import first_string
-from forensics.sources.checkpoint_contents import Contents, single_float, single_integer
-from forensics.sources.checkpoint_steps import Counters
-from forensics.sources.checksum import crc32c, unmask
-from forensics.sources.object_graph import (
+from forensics.sources.checkpoints.bundle_entries import BundleIndex, Entry, numpy_dtype, read_index
+from forensics.sources.checkpoints.bundle_strings import first_string
+from forensics.sources.checkpoints.contents import Contents, single_float, single_integer
+from forensics.sources.checkpoints.object_graph import (
     GRAPH_KEY,
     VALUE_SUFFIX,
     Optimizer,
@@ -24,9 +21,12 @@ from forensics.sources.object_graph import (
     parse_graph,
     roles,
 )
-from forensics.sources.optimizers import optimizer_class
-from forensics.sources.tensor_names import kind_by_name
-from forensics.sources.tensor_stats import TensorSummary, counted_only
+from forensics.sources.checkpoints.optimizers import optimizer_class
+from forensics.sources.checkpoints.steps import Counters
+from forensics.sources.checkpoints.tensor_names import kind_by_name
+from forensics.sources.checkpoints.tensor_stats import TensorSummary, counted_only
+from forensics.sources.checksum import crc32c, unmask
+from forensics.sources.storage.blob import IN_MEMORY, Blob, NotRegular
 
 INDEX_KIND, DATA_KIND = "checkpoint_index", "checkpoint_data"
 _CHUNK = 1 << 20

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from forensics.domain.run import InputFile, InputState, ReadWarning
-from forensics.sources.records import Block, RecordReader
+from forensics.sources.events.records import Block, RecordReader
 
 _PIECE = 1 << 20
 _MAX_WARNINGS = 5

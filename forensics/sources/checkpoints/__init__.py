@@ -1,0 +1,1 @@
+"""Checkpoints of every format to statistics; no tensor is kept."""

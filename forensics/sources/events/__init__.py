@@ -1,0 +1,1 @@
+"""Event files: records, their events, columns of scalars, and who wrote them."""

@@ -1,0 +1,1 @@
+"""Where files lie: what is below a root, and the bytes of one untrusted file."""

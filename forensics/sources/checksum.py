@@ -1,8 +1,8 @@
 """CRC-32C of whole buffers: in hardware through the package ``crc32c``, else in NumPy.
 
 The package is a dependency that may be missing (no wheel, no compiler): the answers are the same.
-In NumPy, the checksum is linear over GF(2) [1]_: eight-byte words are looked up all at once, then neighbours
-are joined pairwise by advancing the left one over the length of the right one. Leading zero bytes
+The checksum is linear over GF(2) [1]_: in NumPy, words of eight bytes are looked up all at once,
+then neighbours are joined pairwise by advancing the left one over the length of the right one. Leading zero bytes
 change nothing when the register starts at 0, so that a block is padded at its front.
 
 References
@@ -33,14 +33,15 @@ _SMALL = 64
 """Bytes below which a plain loop is faster."""
 
 
-def _byte_table() -> Words:
+def byte_table() -> Words:
+    """Table of what each byte leaves in a register of 0."""
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, (table >> 1) ^ np.uint32(_POLYNOMIAL), table >> 1)
     return table.astype(np.uint32)
 
 
-_TABLE = _byte_table()
+_TABLE = byte_table()
 _PLAIN: list[int] = [int(entry) for entry in _TABLE]
 
 

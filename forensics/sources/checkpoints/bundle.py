@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from forensics.sources.checkpoints.tensor_names import kind_by_name
 from forensics.sources.checkpoints.tensor_stats import TensorSummary, counted_only
 from forensics.sources.checksum import crc32c, unmask
 from forensics.sources.storage.blob import IN_MEMORY, Blob, NotRegular
+from forensics.sources.storage.place import Place
 
 INDEX_KIND, DATA_KIND = "checkpoint_index", "checkpoint_data"
 _CHUNK = 1 << 20
@@ -42,15 +42,15 @@ class _Tensors:
     graph: bytes | None = None
 
 
-def read_bundle(index_path: Path, prefix: str) -> Contents:
+def read_bundle(place: Place, prefix: str) -> Contents:
     """Read a tensor bundle.
 
     Parameters
     ----------
-    index_path : Path
-        Its ``.index`` file.
+    place : Place
+        Where it lies.
     prefix : str
-        Its name in records: path relative to the log directory, without ``.index``.
+        Its name: path relative to the root, without ``.index``.
 
     Returns
     -------
@@ -59,14 +59,13 @@ def read_bundle(index_path: Path, prefix: str) -> Contents:
         that pass them are kept.
     """
     contents = Contents()
-    index = _read_index(index_path, prefix, contents)
+    index = _read_index(place, prefix, contents)
     if index is None:
         return contents
     tensors = _Tensors()
-    stem = str(index_path)[: -len(".index")]
     for shard in sorted({entry.shard for entry in _stored(index)}):
-        suffix = f".data-{shard:05d}-of-{index.shards:05d}"
-        _read_shard(Path(stem + suffix), prefix + suffix, index, shard, tensors, contents)
+        name = f"{prefix}.data-{shard:05d}-of-{index.shards:05d}"
+        _read_shard(place, name, index, shard, tensors, contents)
     _finish(index, tensors, prefix, contents)
     return contents
 
@@ -77,10 +76,10 @@ def _stored(index: BundleIndex) -> list[Entry]:
     return [entry for entry in index.entries if not entry.slices] + parts
 
 
-def _read_index(path: Path, prefix: str, contents: Contents) -> BundleIndex | None:
+def _read_index(place: Place, prefix: str, contents: Contents) -> BundleIndex | None:
     name = f"{prefix}.index"
     try:
-        with Blob(path, name) as blob:
+        with place.open(name) as blob:
             try:
                 if blob.whole is None:
                     raise Damaged(name, 0, "limit", f"an index of more than {IN_MEMORY} bytes")
@@ -98,11 +97,11 @@ def _read_index(path: Path, prefix: str, contents: Contents) -> BundleIndex | No
 
 
 def _read_shard(
-    path: Path, name: str, index: BundleIndex, shard: int, tensors: _Tensors, contents: Contents
+    place: Place, name: str, index: BundleIndex, shard: int, tensors: _Tensors, contents: Contents
 ) -> None:
     mine = [entry for entry in _stored(index) if entry.shard == shard]
     try:
-        with Blob(path, name) as blob:
+        with place.open(name) as blob:
             state = InputState.COMPLETE
             for entry in sorted(mine, key=lambda e: e.offset):
                 try:

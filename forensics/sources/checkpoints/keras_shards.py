@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from forensics.domain.run import InputState
 from forensics.errors import Damaged
@@ -12,13 +11,14 @@ from forensics.sources.checkpoints.hdf5 import H5Content, read_h5
 from forensics.sources.checkpoints.keras_config import parse_json
 from forensics.sources.checkpoints.keras_weights import add_weights
 from forensics.sources.storage.blob import Blob, BlobFile, NotRegular
+from forensics.sources.storage.place import Place
 
 KIND = "weights_h5"
 _MAX_MAP = 16 << 20
 _MAX_SHARDS = 10_000
 
 
-def shards_of(path: Path, name: str) -> tuple[str, ...]:
+def shards_of(place: Place, name: str) -> tuple[str, ...]:
     """Return the names of the files that a map lists, each in the folder of the map.
 
     Raises
@@ -28,16 +28,20 @@ def shards_of(path: Path, name: str) -> tuple[str, ...]:
     OSError, NotRegular
         It cannot be read.
     """
-    with Blob(path, name) as blob:
+    with place.open(name) as blob:
         if blob.size > _MAX_MAP:
             raise Damaged(name, 0, "limit", f"the map takes more than {_MAX_MAP} bytes")
         try:
             shards = tuple(sorted(set(_listed(parse_json(bytes(blob.read(0, blob.size)))))))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Damaged(name, 0, "bad_map", f"this maps no weights: {error}") from None
-    if len(shards) > _MAX_SHARDS or any(Path(shard).name != shard for shard in shards):
+    if len(shards) > _MAX_SHARDS or any(_leads_out(shard) for shard in shards):
         raise Damaged(name, 0, "bad_map", "the map lists files outside of its folder, or too many")
     return shards
+
+
+def _leads_out(name: str) -> bool:
+    return name in ("", ".", "..") or "/" in name
 
 
 def _listed(document: object) -> Iterator[str]:
@@ -48,7 +52,7 @@ def _listed(document: object) -> Iterator[str]:
             yield file
 
 
-def read_shards(path: Path, name: str, shards: tuple[str, ...], contents: Contents) -> None:
+def read_shards(place: Place, name: str, shards: tuple[str, ...], contents: Contents) -> None:
     """Read the shards of one checkpoint, joined before they are judged.
 
     A shard by itself does not tell slots from weights, nor how far its optimizer had come.
@@ -57,7 +61,7 @@ def read_shards(path: Path, name: str, shards: tuple[str, ...], contents: Conten
     for shard in shards:
         relative = name.rpartition("/")[0] + "/" + shard if "/" in name else shard
         try:
-            with Blob(path.with_name(shard), relative) as blob:
+            with place.open(relative) as blob:
                 _join(whole, blob, contents)
         except FileNotFoundError:
             contents.lose(relative, "missing_shard", f"{name} lists this file, and it is not there")

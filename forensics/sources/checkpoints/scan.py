@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from forensics.domain.run import (
     CheckpointFormat,
@@ -24,11 +22,12 @@ from forensics.sources.checkpoints.contents import Contents
 from forensics.sources.checkpoints.steps import step_of
 from forensics.sources.recording import STATE, is_state
 from forensics.sources.storage.blob import Blob, BlobFile, NotRegular
+from forensics.sources.storage.place import Place
+from forensics.sources.storage.tree import Tree
 
 _DATA_SHARD = re.compile(r"(.+)\.data-\d{5}-of-\d{5}$")
 _H5_SUFFIXES = (".h5", ".hdf5")
 MAP_SUFFIX = ".weights.json"
-_MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +49,15 @@ class _Found:
     readable: bool = True
 
 
-def read_checkpoints(root: Path) -> CheckpointScan:
-    """Find and read all checkpoints below `root`.
+def read_checkpoints(place: Place, tree: Tree | None = None) -> CheckpointScan:
+    """Find and read all checkpoints of a place.
 
     Parameters
     ----------
-    root : Path
-        A log directory. Symbolic links to directories are not followed.
+    place : Place
+        Where to look.
+    tree : Tree, optional
+        What lies there, where it was listed already.
 
     Returns
     -------
@@ -65,16 +66,19 @@ def read_checkpoints(root: Path) -> CheckpointScan:
         input never raises: it becomes a damaged checkpoint, a warning and the state of an input.
     """
     warnings: list[ReadWarning] = []
+    if tree is None:
+        tree = place.survey()
+        warnings += tree.warnings
     found: list[_Found] = []
-    for folder, names in _folders(root, warnings):
-        found.extend(_read_folder(root, folder, sorted(names)))
+    for folder, names in _folders(tree):
+        found.extend(_read_folder(place, folder, sorted(names)))
     return _scan(found, warnings)
 
 
-def read_recorded_states(folder: Path) -> CheckpointScan:
+def read_recorded_states(folder: Place) -> CheckpointScan:
     """Read the states of a recording that lies anywhere; paths are relative to its folder."""
-    names = sorted(file.name for file in folder.iterdir() if STATE.fullmatch(file.name))
-    found = [_single(folder / name, name, CheckpointFormat.RECORDED_STATE) for name in names]
+    names = [name for name in folder.survey().files if STATE.fullmatch(name)]
+    found = [_single(folder, name, CheckpointFormat.RECORDED_STATE) for name in sorted(names)]
     return _scan(found, [])
 
 
@@ -92,108 +96,90 @@ def _scan(found: list[_Found], warnings: list[ReadWarning]) -> CheckpointScan:
     return CheckpointScan(tuple(checkpoints), tuple(inputs), tuple(warnings))
 
 
-def _folders(root: Path, warnings: list[ReadWarning]) -> Iterator[tuple[Path, list[str]]]:
-    """Directories below `root` with the names of what is not a directory in them."""
-    waiting = [(root, 0)]
-    while waiting:
-        folder, depth = waiting.pop()
-        names: list[str] = []
-        below: list[tuple[Path, int]] = []
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        below.append((folder / entry.name, depth + 1))
-                    else:
-                        names.append(entry.name)
-        except OSError as error:
-            detail = f"this directory cannot be read: {error.strerror or type(error).__name__}"
-            warnings.append(ReadWarning(_relative(root, folder), None, "denied", detail))
-        if depth < _MAX_DEPTH:
-            waiting.extend(sorted(below, reverse=True))
-        elif below:
-            detail = f"directories more than {_MAX_DEPTH} deep were not entered"
-            warnings.append(ReadWarning(_relative(root, folder), None, "limit", detail))
-        yield folder, names
+def _folders(tree: Tree) -> Iterator[tuple[str, list[str]]]:
+    """Directories with the names of the files in them."""
+    folders: dict[str, list[str]] = {}
+    for name in tree.files:
+        folder, _, own = name.rpartition("/")
+        folders.setdefault(folder, []).append(own)
+    yield from sorted(folders.items())
 
 
-def _relative(root: Path, path: Path) -> str:
-    """Path for records; bytes that are no UTF-8 are replaced."""
-    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")
+def _below(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
-def _read_folder(root: Path, folder: Path, names: list[str]) -> Iterator[_Found]:
+def _read_folder(place: Place, folder: str, names: list[str]) -> Iterator[_Found]:
     sharded = {match[1] for name in names if (match := _DATA_SHARD.match(name))}
     indexed = {name.removesuffix(".index") for name in names if name.endswith(".index")}
-    sharded_weights = [_sharded(root, folder / n) for n in names if n.lower().endswith(MAP_SUFFIX)]
+    maps = [n for n in names if n.lower().endswith(MAP_SUFFIX)]
+    sharded_weights = [_sharded(place, _below(folder, n)) for n in maps]
     yield from (found for found, _ in sharded_weights)
     shards = {shard for _, listed in sharded_weights for shard in listed}
     for name in sorted(set(names) - shards):
-        path = folder / name
-        relative = _relative(root, path)
+        relative = _below(folder, name)
         if name.endswith(".index"):
             prefix = name.removesuffix(".index")
-            if prefix in sharded or _is_index(path):
-                yield _bundle(path, relative.removesuffix(".index"))
+            if prefix in sharded or _is_index(place, relative):
+                yield _bundle(place, relative.removesuffix(".index"))
         elif name.lower().endswith(".keras"):
-            yield _single(path, relative, CheckpointFormat.KERAS_ARCHIVE)
+            yield _single(place, relative, CheckpointFormat.KERAS_ARCHIVE)
         elif is_state(relative):
-            yield _single(path, relative, CheckpointFormat.RECORDED_STATE)
+            yield _single(place, relative, CheckpointFormat.RECORDED_STATE)
         elif name.lower().endswith(_H5_SUFFIXES):
-            yield _single(path, relative, CheckpointFormat.WEIGHTS_H5)
+            yield _single(place, relative, CheckpointFormat.WEIGHTS_H5)
     for prefix in sorted(sharded - indexed):
         contents = Contents()
-        relative = _relative(root, folder / prefix)
+        relative = _below(folder, prefix)
         detail = "there are data shards and no index: an unfinished save, or a file was lost"
         contents.lose(f"{relative}.index", "missing_index", detail)
         yield _Found(relative, CheckpointFormat.TENSOR_BUNDLE, contents)
 
 
-def _sharded(root: Path, path: Path) -> tuple[_Found, tuple[str, ...]]:
+def _sharded(place: Place, name: str) -> tuple[_Found, tuple[str, ...]]:
     """Read weights that were split over several files, and name these."""
     from forensics.sources.checkpoints.keras_shards import KIND, read_shards, shards_of
 
-    name = _relative(root, path)
     found = _Found(name, CheckpointFormat.WEIGHTS_H5, Contents())
     try:
-        shards = shards_of(path, name)
+        shards = shards_of(place, name)
     except Damaged as error:
         found.contents.fail(error)
     except (OSError, NotRegular) as error:
         found.readable = False
         found.contents.refuse(name, KIND, error)
     else:
-        read_shards(path, name, shards, found.contents)
+        read_shards(place, name, shards, found.contents)
         return found, shards
     return found, ()
 
 
-def _is_index(path: Path) -> bool:
+def _is_index(place: Place, name: str) -> bool:
     """Whether a ``.index`` without data shards is a bundle's."""
     try:
-        with Blob(path, path.name) as blob:
+        with place.open(name) as blob:
             tail = min(blob.size, FOOTER_BYTES)
             return is_table(blob.read(blob.size - tail, tail))
     except (OSError, NotRegular, Damaged):
         return False
 
 
-def _bundle(path: Path, prefix: str) -> _Found:
-    contents = read_bundle(path, prefix)
+def _bundle(place: Place, prefix: str) -> _Found:
+    contents = read_bundle(place, prefix)
     denied = any(
         i.path.endswith(".index") and i.state is InputState.DENIED for i in contents.inputs
     )
     return _Found(prefix, CheckpointFormat.TENSOR_BUNDLE, contents, readable=not denied)
 
 
-def _single(path: Path, name: str, kind: CheckpointFormat) -> _Found:
+def _single(place: Place, name: str, kind: CheckpointFormat) -> _Found:
     """Read a checkpoint that is one file."""
     from forensics.sources.checkpoints.keras_archive import read_archive
     from forensics.sources.checkpoints.recorded_state import read_state
 
     found = _Found(name, kind, Contents())
     try:
-        with Blob(path, name) as blob:
+        with place.open(name) as blob:
             try:
                 if kind is CheckpointFormat.KERAS_ARCHIVE:
                     read_archive(blob, found.contents)

@@ -5,10 +5,12 @@ Readers take a `Place` and a name, and never a path: they work the same wherever
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Protocol
 
 from forensics.sources.storage.blob import Blob
+from forensics.sources.storage.local_file import LocalFile
 from forensics.sources.storage.tree import Tree, survey
 
 
@@ -21,7 +23,7 @@ class Place(Protocol):
 
     @property
     def label(self) -> str:
-        """What the user calls it: a path or a URL."""
+        """What the user calls it: a path or a URL; without secrets."""
 
     def survey(self) -> Tree:
         """List what lies below; nothing is opened."""
@@ -32,7 +34,7 @@ class Place(Protocol):
         Parameters
         ----------
         name : str
-            POSIX form, relative to the root.
+            POSIX form, relative to the root, as listed by `survey`.
 
         Raises
         ------
@@ -48,19 +50,19 @@ class Directory:
 
     Parameters
     ----------
-    root : Path
+    root : str or path-like
         Need not exist.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.local: Path | None = root
-        self.label = str(root)
-        self._root = root
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.local: Path | None = Path(root)
+        self.label = str(self.local)
+        self._root = self.label
 
     def survey(self) -> Tree:
         """List what lies below; nothing is opened."""
-        return survey(self._root)
+        return survey(Path(self._root))
 
     def open(self, name: str) -> Blob:
         """Open a regular file without blocking."""
-        return Blob(self._root / name, name)
+        return LocalFile(f"{self._root}/{name}", name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,7 @@ def _read_file(place: Place, name: str) -> Run:
 
 def _read_tree(place: Place) -> Run:
     tree = place.survey()
+    place.expect(tree.events)
     files = [read_event_file(place, name) for name in tree.events]
     series = series_of(join_writers(files))
     runs = separate_runs(series, tree.checkpoints)
@@ -78,6 +80,7 @@ def _read_tree(place: Place) -> Run:
         raise SeveralRuns(runs)
     from forensics.sources.checkpoints.scan import read_checkpoints
 
+    place.expect(tree.checkpoints)
     scan = read_checkpoints(place, tree)
     recordings = recorded_batches(tree.others)
     dumps = dump_files(tree.others)
@@ -90,7 +93,7 @@ def _read_tree(place: Place) -> Run:
         checkpoints=scan.checkpoints,
         recordings=recordings,
         debug_dumps=dumps,
-        inputs=_inputs(tree.warnings, files, scan),
+        inputs=_inputs(place, tree.warnings, files, scan),
         warnings=_warnings(tree.warnings, files, scan),
     )
 
@@ -113,12 +116,19 @@ def _refuse(place: Place, warnings: Sequence[ReadWarning]) -> None:
 
 
 def _inputs(
-    unseen: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan
+    place: Place, unseen: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan
 ) -> tuple[InputFile, ...]:
     """All inputs by path; a directory that was not entered is one, so that nobody misses it."""
     folders = [InputFile(w.path, "directory", 0, None, InputState(w.kind)) for w in unseen]
-    found = [*folders, *(f.input for f in files), *scan.inputs]
+    changed = place.changed()
+    found = [*folders, *(_live(i, changed) for i in (*(f.input for f in files), *scan.inputs))]
     return tuple(sorted(found, key=lambda i: i.path))
+
+
+def _live(file: InputFile, changed: Collection[str]) -> InputFile:
+    """Say of a file that was written anew while it was read that nothing more can be said."""
+    unread = file.state is InputState.DENIED
+    return replace(file, state=InputState.LIVE) if file.path in changed and not unread else file
 
 
 def _warnings(

@@ -36,6 +36,7 @@ class Blob(ABC):
     """
 
     descriptor: int | None = None
+    _hashes = True
 
     def __init__(self, name: str, size: int) -> None:
         self.name, self.size = name, size
@@ -123,21 +124,17 @@ class Blob(ABC):
         OSError
             It cannot be read.
         """
-        digest, offset = hashlib.sha256(), 0
-        for piece in self._pieces():
-            digest.update(piece)
-            offset += len(piece)
-            yield piece
-        self._digest = digest.hexdigest()
-
-    def _pieces(self) -> Iterator[bytes]:
+        digest = hashlib.sha256() if self._hashes else None
         offset = 0
         while offset < self.size:
             piece = self._range(offset, min(PIECE, self.size - offset))
             if not piece:
-                return
+                break
             offset += len(piece)
+            if digest is not None:
+                digest.update(piece)
             yield piece
+        self._digest = None if digest is None else digest.hexdigest()
 
     def record(self, kind: str, state: InputState) -> InputFile:
         """Record of this file as an input; whatever its state, if it has `changed` it is live."""

@@ -160,7 +160,8 @@ def _with_recording(request: ReplayRequest, source: Source) -> ReplayRequest:
     run, folder = request.run, source.path
     if source.kind is not SourceKind.RECORDING or folder == recording_of(run):
         return request
-    states, batches = read_recorded_states(Directory(folder)).checkpoints, batches_in(folder)
+    place = Directory(folder)
+    states, batches = read_recorded_states(place).checkpoints, batches_in(place)
     changed = replace(run, root=str(folder), checkpoints=states, recordings=batches)
     return replace(request, run=changed)
 

@@ -148,9 +148,9 @@ def series_of(writers: Iterable[Writer]) -> tuple[Series, ...]:
             writer.name,
             tag,
             meaning(tag, writer.name),
-            np.array(column.steps, np.int64),
-            np.array(column.values, np.float64),
-            np.array(column.wall_times, np.float64),
+            column.steps,
+            column.values,
+            column.wall_times,
             lossy=writer.lossy,
         )
         for writer in writers

@@ -145,6 +145,6 @@ def test_neither_tensorflow_nor_h5py_is_imported_for_a_bundle() -> None:
         "from forensics.sources.checkpoints.scan import read_checkpoints\n"
         "from forensics.sources.storage.place import Directory\n"
         f"assert read_checkpoints(Directory({str(ADAM)!r})).checkpoints\n"
-        "assert not {'tensorflow', 'keras', 'h5py', 'pandas'} & set(sys.modules)\n"
+        "assert not {'tensorflow', 'keras', 'h5py', 'pandas', 'numba'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=DATA.parents[2])

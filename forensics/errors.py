@@ -49,6 +49,13 @@ class ReportUnreadable(UsageError):
     slug = "report-unreadable"
 
 
+class InputChanged(ForensicsError):
+    """A file is gone, or is not what it was when the run was read: read the run again."""
+
+    slug = "input-changed"
+    exit_code = 3
+
+
 class CannotWrite(ForensicsError):
     """The result was found and could not be handed out, e.g. because the disk is full."""
 

@@ -89,7 +89,7 @@ def _read_directory(root: Path) -> Run:
         name=root.resolve().name or str(root),
         root=str(root),
         series=series,
-        checkpoints=scan.checkpoints,
+        checkpoint_stats=scan.checkpoints,
         recordings=recordings,
         debug_dumps=dumps,
         inputs=_inputs(tree.warnings, files, scan),

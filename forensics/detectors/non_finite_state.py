@@ -48,7 +48,9 @@ class NonFiniteState:
         """Report the first poisoned checkpoint, or a poisoned metric as a note."""
         usable = [c for c in scene.run.checkpoint_stats if c.status is not CheckpointStatus.DAMAGED]
         if not usable:
-            reason = "all checkpoints are damaged" if scene.run.checkpoint_stats else "no checkpoint"
+            reason = (
+                "all checkpoints are damaged" if scene.run.checkpoint_stats else "no checkpoint"
+            )
             yield NotChecked(self.code, reason, ("checkpoints",), CHECKPOINT_LINE)
             return
         poisoned = [c for c in usable if c.status is CheckpointStatus.POISONED]

@@ -323,7 +323,7 @@ class Run:
         return self._logged(LoggedKind.HPARAMS)
 
     def sessions(self) -> pd.DataFrame:
-        """Starts, stops and checkpoints of TensorFlow 1 sessions."""
+        """Every start, stop and checkpoint of a TensorFlow 1 session: nothing is purged by them."""
         return self._logged(LoggedKind.SESSION)
 
     def messages(self) -> pd.DataFrame:

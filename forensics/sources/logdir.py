@@ -14,10 +14,13 @@ from forensics.domain.run import InputFile, InputState, ReadWarning, Run, Series
 from forensics.errors import NothingToAnalyze, SeveralRuns
 from forensics.sources.debug_dump import dump_files
 from forensics.sources.events.event_file import EventFile, read_event_file
+from forensics.sources.events.hparam_sessions import logged_settings
+from forensics.sources.events.logged import logged_files
 from forensics.sources.events.writers import Writer, join_writers
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
 from forensics.sources.step_axes import Draft, settle
+from forensics.sources.storage.place import Directory
 from forensics.sources.storage.tree import is_event_file, survey
 from forensics.sources.tags import Meaning, is_residual, meaning
 
@@ -61,20 +64,24 @@ def _read_file(path: Path) -> Run:
         raise NothingToAnalyze(
             f"{path}: neither a log directory nor an event file that can be read"
         )
-    series = series_of(join_writers([file]))
+    writers = join_writers([file])
+    logged = logged_files(Directory(path.parent), writers)
     return Run(
         name=path.name,
         root=str(path.parent),
-        series=series,
+        series=series_of(writers),
+        config=logged_settings(logged),
         inputs=(file.input,),
         warnings=file.warnings,
+        logged=logged,
     )
 
 
 def _read_directory(root: Path) -> Run:
     tree = survey(root)
     files = [read_event_file(root / name, name) for name in tree.events]
-    series = series_of(join_writers(files))
+    writers = join_writers(files)
+    series = series_of(writers)
     runs = separate_runs(series, tree.checkpoints)
     if runs:
         raise SeveralRuns(runs)
@@ -85,15 +92,18 @@ def _read_directory(root: Path) -> Run:
     dumps = dump_files(tree.others)
     if not (files or scan.checkpoints or scan.inputs or recordings or dumps):
         _refuse(root, tree.warnings)
+    logged = logged_files(Directory(root), writers)
     return Run(
         name=root.resolve().name or str(root),
         root=str(root),
         series=series,
+        config=logged_settings(logged),
         checkpoint_stats=scan.checkpoints,
         recordings=recordings,
         debug_dumps=dumps,
         inputs=_inputs(tree.warnings, files, scan),
         warnings=_warnings(tree.warnings, files, scan),
+        logged=logged,
     )
 
 
@@ -131,9 +141,9 @@ def series_of(writers: Iterable[Writer]) -> tuple[Series, ...]:
             writer.name,
             tag,
             meaning(tag, writer.name),
-            np.array(column.steps, np.int64),
-            np.array(column.values, np.float64),
-            np.array(column.wall_times, np.float64),
+            column.steps,
+            column.values,
+            column.wall_times,
             lossy=writer.lossy,
         )
         for writer in writers

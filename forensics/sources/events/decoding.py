@@ -138,10 +138,10 @@ def _rows(
                 decoding.faults.append((item, at, error))
             else:
                 found[item].extend((at, row) for row in rows)
-    for rows in found:
-        rows.sort(key=lambda numbered: numbered[0])
-        places = np.array([at for at, _ in rows], np.int64)
-        columns = {name: [row[name] for _, row in rows] for name in COLUMNS[kind]}
+    for numbered in found:
+        numbered.sort(key=lambda pair: pair[0])
+        places = np.array([at for at, _ in numbered], np.int64)
+        columns = {name: [row[name] for _, row in numbered] for name in COLUMNS[kind]}
         decoding.parts.append((places, columns))
     return decoding
 

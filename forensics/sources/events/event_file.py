@@ -12,7 +12,9 @@ from pathlib import Path
 
 from forensics.domain.run import InputFile, InputState, ReadWarning
 from forensics.errors import Damaged
-from forensics.sources.events.columns import Column, EventColumns
+from forensics.sources.events.blob_index import BlobIndex
+from forensics.sources.events.columns import Columns
+from forensics.sources.events.event_columns import EventColumns
 from forensics.sources.events.records import HEADER, RecordReader
 from forensics.sources.events.span_checksums import header_verifies
 from forensics.sources.storage.gzip_stream import MAGIC, Unpacker
@@ -31,10 +33,12 @@ class EventFile:
     ----------
     input : InputFile
         What was read and how completely.
-    columns : dict from str to Column
+    columns : Columns
         Scalars by tag.
+    blobs : BlobIndex
+        Where the values lie that are no scalars.
     other : Counter of str
-        Number of histograms, images, graphs, ... by kind.
+        Number of values that are no scalars and of other events, by kind.
     warnings : tuple of ReadWarning
         Every damaged place, denied access, malformed record.
     n_events : int
@@ -42,7 +46,8 @@ class EventFile:
     """
 
     input: InputFile
-    columns: dict[str, Column] = field(default_factory=dict)
+    columns: Columns = field(default_factory=Columns)
+    blobs: BlobIndex = field(default_factory=BlobIndex)
     other: Counter[str] = field(default_factory=Counter)
     warnings: tuple[ReadWarning, ...] = ()
     n_events: int = 0
@@ -89,17 +94,18 @@ def read_event_file(path: Path, name: str) -> EventFile:
         return _denied(name, f"cannot be read: {error.strerror or type(error).__name__}")
     if reading is None:
         return _denied(name, "is no regular file (a FIFO, device or socket) and was not opened")
-    columns, renamed = _named(reading.events.columns)
+    content = reading.events.content()
     warnings = [*_warnings(name, reading)]
-    if renamed:
-        detail = f"{renamed} tag(s) are not UTF-8; their bytes are shown as escapes"
+    if content.renamed:
+        detail = f"{content.renamed} tag(s) are not UTF-8; their bytes are shown as escapes"
         warnings.append(ReadWarning(name, None, "tag_not_utf8", detail))
     return EventFile(
         InputFile(name, KIND, reading.size, reading.digest, _state(reading)),
-        columns,
-        reading.events.other,
+        content.columns,
+        content.blobs,
+        content.other,
         tuple(warnings),
-        reading.events.n_events,
+        content.n_events,
     )
 
 
@@ -167,22 +173,6 @@ def _pieces(descriptor: int, size: int) -> Iterator[bytes]:
     while left > 0 and (piece := os.read(descriptor, min(left, _PIECE))):
         left -= len(piece)
         yield piece
-
-
-def _named(columns: dict[bytes, Column]) -> tuple[dict[str, Column], int]:
-    """Columns by readable tag, and how many tags were no UTF-8."""
-    named: dict[str, Column] = {}
-    renamed = 0
-    for raw, column in columns.items():
-        try:
-            tag = raw.decode("utf-8")
-        except UnicodeDecodeError:
-            tag = raw.decode("utf-8", "backslashreplace")
-            renamed += 1
-        while tag in named:
-            tag += "'"
-        named[tag] = column
-    return named, renamed
 
 
 def _warnings(name: str, reading: _Reading) -> Iterator[ReadWarning]:

@@ -136,7 +136,7 @@ def tensors_like_the_first(rows: Bytes) -> Decoded | None:
 
 
 def _buckets_at_the_end(data: bytes) -> int:
-    """Number of buckets if their float64 are the last bytes of the message, else 0."""
+    """Count the buckets if their float64 are the last bytes of the message, else 0."""
     try:
         *_, last = fields(data, (0, len(data)), "")
         tensor = decode_tensor(data)
@@ -155,7 +155,7 @@ def _alike(rows: Bytes, fixed: Mask) -> Mask:
 
 
 def _doubles(rows: Bytes, start: int, count: int) -> Floats:
-    """The `count` doubles that lie at `start` in every row; read-only."""
+    """Take the `count` doubles that lie at `start` in every row; read-only."""
     values = np.ascontiguousarray(rows[:, start : start + 8 * count]).view("<f8")
     values.setflags(write=False)
     return values
@@ -184,7 +184,9 @@ def empty_histograms(count: int) -> Histograms:
     return Histograms([None] * count, [None] * count, np.full((count, len(NUMBERS)), np.nan), [])
 
 
-def decode_rows(rows: Bytes, indices: npt.NDArray[np.int64], tensors: bool, into: Histograms) -> None:
+def decode_rows(
+    rows: Bytes, indices: npt.NDArray[np.int64], tensors: bool, into: Histograms
+) -> None:
     """Decode messages of one length.
 
     Parameters

@@ -1,9 +1,9 @@
 """Histograms as TensorBoard understands them, of both formats.
 
-TensorFlow 1, PyTorch and tensorboardX write a ``HistogramProto`` [1]_: right edges of buckets, whose
-outermost ones may be ±DBL_MAX, counts, and five numbers about all values. TensorFlow 2 writes a
-tensor of shape ``[k, 3]``: left edge, right edge and count of each bucket [2]_. Both become limits
-and counts of one length, where ``counts[i]`` values lie between ``limits[i - 1]`` and
+TensorFlow 1, PyTorch and tensorboardX write a ``HistogramProto`` [1]_: right edges of buckets, of
+which the outermost may be ±DBL_MAX, counts, and five numbers about all values. TensorFlow 2 writes
+a tensor of shape ``[k, 3]``: left edge, right edge and count of each bucket [2]_. Both become
+limits and counts of one length, where ``counts[i]`` values lie between ``limits[i - 1]`` and
 ``limits[i]``. Those of the first format are as they were written; those of the second begin with
 the left edge of the first bucket and a count of 0, and where two buckets do not touch, an empty one
 stands between them. Nothing is dropped, so that either format can be had back exactly.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from forensics.domain.logged import LoggedTag
+from forensics.domain.logged import Logged, LoggedKind, LoggedTag
 from forensics.domain.run import ReadWarning
 from forensics.errors import Damaged
 from forensics.sources.events.blob_index import BlobIndex, BlobTag
@@ -52,9 +52,7 @@ def _stored(blobs: BlobIndex) -> Iterator[tuple[str, BlobTag]]:
             yield tag, where
 
 
-def _tag(
-    writer: str, tag: str, where: BlobTag, hparams: HParams, status: str | None
-) -> LoggedTag:
+def _tag(writer: str, tag: str, where: BlobTag, hparams: HParams, status: str | None) -> LoggedTag:
     count = len(hparams.values)
     columns = {
         "name": list(hparams.values),
@@ -66,8 +64,14 @@ def _tag(
     return LoggedTag(writer, tag, steps, times, columns)
 
 
+def logged_settings(logged: Logged) -> dict[str, Any]:
+    """Find the settings of a run that were logged as hyperparameters."""
+    tags, _ = logged.read(LoggedKind.HPARAMS)
+    return settings_of(tags)
+
+
 def settings_of(tags: Iterable[LoggedTag]) -> dict[str, Any]:
-    """Settings that hyperparameters name; one that several sessions name differently is unknown."""
+    """Find the settings among hyperparameters; what sessions name differently is unknown."""
     found: dict[str, list[Any]] = {}
     for tag in tags:
         for name, value in zip(tag.columns["name"], tag.columns["value"], strict=True):
@@ -85,7 +89,7 @@ def _setting(name: str) -> str | None:
 
 
 def _value(key: str, value: Any) -> Any:
-    """A value of the type its key has in the report; None for any other."""
+    """Give a value the type its key has in the report; None for what has none."""
     if key in _TEXTS:
         return value if isinstance(value, str) and value else None
     if isinstance(value, str):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from forensics.domain.logged import LoggedKind, LoggedTag
 from forensics.domain.run import InputFile, ReadWarning
@@ -17,6 +18,7 @@ from forensics.sources.events.blob_index import BlobIndex
 from forensics.sources.events.decoding import Decoding, decode
 from forensics.sources.events.hparam_sessions import hparam_tags
 from forensics.sources.events.kinds import Chosen, choose
+from forensics.sources.events.writers import Writer
 from forensics.sources.storage.blob import Blob, NotRegular
 from forensics.sources.storage.place import Place
 
@@ -51,14 +53,25 @@ class LoggedFile:
 
 
 def stamp_of(place: Place, name: str) -> Stamp | None:
-    """What tells cheaply whether a local file has changed; None where it cannot be looked at."""
+    """Look at what tells cheaply whether a local file changed; None where that is impossible."""
     if place.local is None:
         return None
     try:
-        status = os.stat(place.local / name)
+        status = (place.local / name).stat()
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def logged_files(place: Place, writers: Iterable[Writer]) -> LoggedFiles:
+    """Where to find again what is no scalar: of the files that hold any such thing."""
+    found = [
+        LoggedFile(writer.name, file.input, file.blobs, stamp_of(place, file.input.path))
+        for writer in writers
+        for file in writer.files
+        if file.blobs.tags
+    ]
+    return LoggedFiles(place, tuple(found))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +183,7 @@ def _joined(parts: list[LoggedTag]) -> LoggedTag:
     first = parts[0]
     if len(parts) == 1:
         return first
-    columns = {}
+    columns: dict[str, Sequence[Any] | npt.NDArray[Any]] = {}
     for name in first.columns:
         pieces = [part.columns[name] for part in parts]
         if all(isinstance(piece, np.ndarray) for piece in pieces):

@@ -64,7 +64,7 @@ def windows(blob: Blob, offsets: Positions, lengths: Positions) -> Iterator[Wind
 
 
 def _pieces(starts: Positions, lengths: Positions) -> Iterator[tuple[int, int]]:
-    """Runs of sorted spans that are read at once, as indices."""
+    """Group sorted spans that are read at once, as ranges of indices."""
     count = len(starts)
     reach = np.maximum.accumulate(starts + lengths)
     # a new piece must begin after every wide gap; within those, as many spans as fit a window

@@ -73,8 +73,9 @@ def _numpy_dtype(name: str) -> np.dtype[Any]:
     if name == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
+        name = ml_dtypes.bfloat16
+    found: np.dtype[Any] = np.dtype(name)
+    return found
 
 
 def decode_tensor(data: bytes, path: str = "") -> Array:
@@ -98,7 +99,8 @@ def decode_tensor(data: bytes, path: str = "") -> Array:
         ``bad_tensor``: it does not hold what its shape promises; ``bad_wire``: it is no message;
         ``unsupported``: its dtype has no elements to show (resources, variants, sub-byte numbers).
     """
-    dtype, shape, content = 0, (), (0, 0)
+    dtype, content = 0, (0, 0)
+    shape: tuple[int, ...] = ()
     stored: list[Field] = []
     for field in fields(data, (0, len(data)), path):
         if field.number == _DTYPE:
@@ -146,9 +148,9 @@ def _content(
     size = span[1] - span[0]
     if size != count * dtype.itemsize:
         raise Damaged(path, span[0], "bad_tensor", f"{size} bytes for {count} elements")
-    if dtype == bool:
+    if dtype.kind == "b":
         # Any byte but 0 and 1 would be neither.
-        return np.frombuffer(data, np.uint8, count, span[0]) != 0
+        return np.asarray(np.frombuffer(data, np.uint8, count, span[0]) != 0)
     return np.frombuffer(data, dtype, count, span[0])
 
 
@@ -171,7 +173,7 @@ def _elements(data: bytes, storage: _Storage, stored: list[Field], path: str) ->
             raise Damaged(path, 0, "bad_tensor", "half a complex number")
         return flat.view(dtype)
     if storage.dtype == "bool":
-        return flat != 0
+        return np.asarray(flat != 0)
     if storage.bits:
         return flat.astype(storage.bits).view(dtype)
     return flat.astype(dtype)
@@ -208,7 +210,7 @@ def _filled(stored: Array, count: int, dtype: np.dtype[Any], path: str) -> Array
     if len(stored) > count:
         raise Damaged(path, 0, "bad_tensor", f"{len(stored)} values for {count} elements")
     if len(stored) <= 1:
-        empty: Any = b"" if dtype == object else 0
+        empty: Any = b"" if dtype.kind == "O" else 0
         return _repeated(stored[0] if len(stored) else empty, count, dtype, path)
     if count > _MAX_ABSENT:
         raise Damaged(path, 0, "limit", f"{len(stored)} values for {count} elements")

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from forensics.sources.events.columns import Column
+from forensics.sources.events.columns import Columns, joined
 from forensics.sources.events.event_file import EventFile
 
 Period = tuple[float, float]
@@ -22,7 +20,7 @@ Period = tuple[float, float]
 
 @dataclass(slots=True)
 class Writer:
-    """What one writer wrote, its files in the order in which they were begun.
+    """What one writer wrote.
 
     Attributes
     ----------
@@ -30,42 +28,44 @@ class Writer:
         Directory relative to the log directory (``.`` for itself), with ``#2``, ``#3``, ... for
         further writers of the same directory.
     files : list of EventFile
+        In the order in which they were begun.
     """
 
     name: str
     files: list[EventFile] = field(default_factory=list)
     _periods: dict[Hashable, Period] = field(default_factory=dict)
+    _timed: int = 0
+    """Files whose periods are known: they are needed only where another file follows."""
+
+    @property
+    def columns(self) -> Columns:
+        """Scalars by tag, joined in the order of the files."""
+        return joined([file.columns for file in self.files])
 
     @property
     def lossy(self) -> bool:
         """Whether records are missing."""
         return any(file.lossy for file in self.files)
 
-    @property
-    def columns(self) -> dict[str, Column]:
-        """Scalars by tag, those of all files one after the other."""
-        if len(self.files) == 1:
-            return dict(self.files[0].columns)
-        found: dict[str, list[Column]] = {}
-        for file in self.files:
-            for tag, column in file.columns.items():
-                found.setdefault(tag, []).append(column)
-        return {tag: _joined(parts) for tag, parts in found.items()}
-
-    def overlaps(self, periods: dict[Hashable, Period]) -> bool:
-        """Whether something in these periods was written while this writer wrote it too."""
-        for what, (first, last) in periods.items():
-            low, high = self._periods.get(what, (np.inf, -np.inf))
+    def overlaps(self, file: EventFile) -> bool:
+        """Whether a tag of `file` was written while this writer wrote it too."""
+        for what, (first, last) in _periods(file):
+            low, high = self._period(what)
             if first < high and low < last:
                 return True
         return False
 
-    def append(self, file: EventFile, periods: dict[Hashable, Period]) -> None:
+    def append(self, file: EventFile) -> None:
         """Add a further file."""
         self.files.append(file)
-        for what, (first, last) in periods.items():
-            low, high = self._periods.get(what, (np.inf, -np.inf))
-            self._periods[what] = min(first, low), max(last, high)
+
+    def _period(self, what: Hashable) -> Period:
+        for file in self.files[self._timed :]:
+            for name, (first, last) in _periods(file):
+                low, high = self._periods.get(name, (first, last))
+                self._periods[name] = min(low, first), max(high, last)
+        self._timed = len(self.files)
+        return self._periods.get(what, (0.0, 0.0))
 
 
 def join_writers(files: Iterable[EventFile]) -> list[Writer]:
@@ -76,46 +76,31 @@ def join_writers(files: Iterable[EventFile]) -> list[Writer]:
     files : iterable of EventFile
         In the order in which they were begun.
     """
-    by_folder: dict[str, list[EventFile]] = {}
+    by_folder: dict[str, list[Writer]] = {}
     for file in files:
-        by_folder.setdefault(str(PurePosixPath(file.input.path).parent), []).append(file)
-    return [w for folder in sorted(by_folder) for w in _writers(folder, by_folder[folder])]
-
-
-def _writers(folder: str, files: list[EventFile]) -> list[Writer]:
-    """Writers of one directory."""
-    if len(files) == 1:
-        return [Writer(folder, files)]
-    writers: list[Writer] = []
-    for file in files:
-        periods = dict(_periods(file))
-        writer = next((w for w in writers if not w.overlaps(periods)), None)
+        folder = str(PurePosixPath(file.input.path).parent)
+        writers = by_folder.setdefault(folder, [])
+        writer = next((w for w in writers if not w.overlaps(file)), None)
         if writer is None:
-            writer = Writer(f"{folder}#{len(writers) + 1}" if writers else folder)
+            name = f"{folder}#{len(writers) + 1}" if writers else folder
+            writer = Writer(name)
             writers.append(writer)
-        writer.append(file, periods)
-    return writers
+        writer.append(file)
+    return [writer for folder in sorted(by_folder) for writer in by_folder[folder]]
 
 
 def _periods(file: EventFile) -> Iterator[tuple[Hashable, Period]]:
-    """When each tag was written, from first to last; empty where the clock gave no number."""
-    for tag, column in file.columns.items():
-        yield tag, _period(column.wall_times)
-    for key, where in file.blobs.tags.items():
-        yield key, _period(where.wall_times)
+    """First and last wall time of each tag (and kind); without those that the clock did not time.
 
-
-def _period(wall_times: Any) -> Period:
-    times: npt.NDArray[np.float64] = np.asarray(wall_times, np.float64)
-    known = times[~np.isnan(times)]
-    return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
-
-
-def _joined(parts: list[Column]) -> Column:
-    if len(parts) == 1:
-        return parts[0]
-    return Column(
-        np.concatenate([part.steps for part in parts]),
-        np.concatenate([part.values for part in parts]),
-        np.concatenate([part.wall_times for part in parts]),
-    )
+    Sessions and graphs have no tag: two processes may each have begun with one.
+    """
+    first, last = file.columns.periods()
+    for tag, period in zip(
+        file.columns.tags, zip(first.tolist(), last.tolist(), strict=True), strict=True
+    ):
+        if period[0] == period[0]:
+            yield tag, period
+    for (tag, kind), where in file.blobs.tags.items():
+        times = where.wall_times[~np.isnan(where.wall_times)]
+        if tag and len(times):
+            yield (tag, kind), (float(times.min()), float(times.max()))

@@ -56,6 +56,10 @@ class InputChanged(ForensicsError):
     exit_code = 3
 
 
+class IncompleteTable(UserWarning):
+    """Values are damaged and missing from a table; its ``attrs["warnings"]`` says which."""
+
+
 class CannotWrite(ForensicsError):
     """The result was found and could not be handed out, e.g. because the disk is full."""
 

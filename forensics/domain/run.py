@@ -5,6 +5,7 @@ Arrays are read-only; NaN and Inf are kept: they are evidence.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from forensics.domain.frames import checkpoint_frame, logged_frame, scalar_frame
 from forensics.domain.logged import Logged, LoggedKind
 from forensics.domain.loss_tags import LossRole, loss_role
 from forensics.domain.quantity import Quantity, StepAxis
+from forensics.errors import IncompleteTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -331,8 +333,12 @@ class Run:
         return self._logged(LoggedKind.MESSAGE)
 
     def _logged(self, kind: LoggedKind) -> pd.DataFrame:
-        tags, warnings = ((), ()) if self.logged is None else self.logged.read(kind)
-        return logged_frame(kind, tags, warnings)
+        tags, lost = ((), ()) if self.logged is None else self.logged.read(kind)
+        if lost:
+            said = f"{lost[0].path}: {lost[0].detail}"
+            more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+            warnings.warn(f"{said}{more}", IncompleteTable, stacklevel=3)
+        return logged_frame(kind, tags, lost)
 
     def checkpoints(self) -> pd.DataFrame:
         """Every tensor of every checkpoint with its statistics, never its elements.

@@ -21,6 +21,12 @@ from forensics.sources.events.tensors import decode_tensor
 from forensics.sources.events.texts import text_tensor
 from forensics.sources.storage.blob import Blob
 
+_NUMBERS: Mapping[str, type[np.generic]] = {
+    **dict.fromkeys(("index", "width", "height", "channels", "length_frames"), np.int64),
+    "sample_rate": np.float64,
+}
+"""Columns that hold numbers."""
+
 Positions = npt.NDArray[np.int64]
 Row = Mapping[str, Any]
 Columns = Mapping[str, Sequence[Any] | npt.NDArray[Any]]
@@ -141,9 +147,16 @@ def _rows(
     for numbered in found:
         numbered.sort(key=lambda pair: pair[0])
         places = np.array([at for at, _ in numbered], np.int64)
-        columns = {name: [row[name] for _, row in numbered] for name in COLUMNS[kind]}
+        columns = {
+            name: _column(name, [row[name] for _, row in numbered]) for name in COLUMNS[kind]
+        }
         decoding.parts.append((places, columns))
     return decoding
+
+
+def _column(name: str, values: list[Any]) -> Sequence[Any] | npt.NDArray[Any]:
+    dtype = _NUMBERS.get(name)
+    return values if dtype is None else np.array(values, dtype)
 
 
 def _decoded(kind: LoggedKind, chosen: Chosen, message: bytes) -> Sequence[Row]:

@@ -14,7 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from forensics.errors import Damaged
-from forensics.sources.events.histograms import NUMBERS, Floats, bucket_tensor, histogram_proto
+from forensics.sources.events.histograms import (
+    NUMBERS,
+    Floats,
+    bucket_tensor,
+    histogram_proto,
+    touching,
+)
 from forensics.sources.events.tensors import decode_tensor
 from forensics.sources.typed_fields import Field, fields
 from forensics.sources.wire import FIXED64, LENGTH
@@ -122,7 +128,7 @@ def tensors_like_the_first(rows: Bytes) -> Decoded | None:
     fixed[:start] = True
     alike = _alike(rows, fixed)
     values = _doubles(rows, start, buckets * 3).reshape(len(rows), buckets, 3)
-    alike &= (values[:, 1:, 0] == values[:, :-1, 1]).all(axis=1)
+    alike &= touching(values[:, 1:, 0], values[:, :-1, 1]).all(axis=1)
     if not alike[0]:
         return None
     values = values[alike]

@@ -74,6 +74,12 @@ def histogram_proto(data: bytes, path: str = "") -> Histogram:
     return _frozen(limits, counts, numbers)
 
 
+def touching(lefts: Floats, rights: Floats) -> npt.NDArray[np.bool_]:
+    """Whether buckets begin where the ones before them end; NaN where values were NaN."""
+    same: npt.NDArray[np.bool_] = (lefts == rights) | (np.isnan(lefts) & np.isnan(rights))
+    return same
+
+
 def _frozen(limits: Floats, counts: Floats, numbers: Floats) -> Histogram:
     for array in (limits, counts, numbers):
         array.setflags(write=False)
@@ -112,6 +118,6 @@ def _of_buckets(buckets: Floats) -> Histogram:
     lefts, rights, counts = buckets.T
     numbers = np.array([lefts[0], rights[-1], counts.sum(), np.nan, np.nan])
     # Before the first bucket, and wherever one does not begin where the one before it ends.
-    gaps = np.flatnonzero(np.concatenate([[True], lefts[1:] != rights[:-1]]))
+    gaps = np.flatnonzero(np.concatenate([[True], ~touching(lefts[1:], rights[:-1])]))
     limits = np.insert(rights, gaps, lefts[gaps])
     return _frozen(limits, np.insert(counts, gaps, 0.0), numbers)

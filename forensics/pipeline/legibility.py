@@ -35,7 +35,7 @@ def damaged(run: Run) -> bool:
     """Whether something that the files once held is lost."""
     return (
         any(i.state is InputState.DAMAGED for i in run.inputs)
-        or any(c.status is CheckpointStatus.DAMAGED for c in run.checkpoints)
+        or any(c.status is CheckpointStatus.DAMAGED for c in run.checkpoint_stats)
         or any(w.kind not in _NO_DAMAGE for w in run.warnings)
     )
 
@@ -98,7 +98,7 @@ def without_evidence(run: Run) -> str:
 
 
 def _has_checkpoint(run: Run) -> bool:
-    return any(c.status is not CheckpointStatus.DAMAGED for c in run.checkpoints)
+    return any(c.status is not CheckpointStatus.DAMAGED for c in run.checkpoint_stats)
 
 
 def _may_hold_events(run: Run, file: InputFile) -> bool:

@@ -14,6 +14,8 @@ from forensics.domain.run import InputFile, InputState, ReadWarning, Run, Series
 from forensics.errors import NothingToAnalyze, SeveralRuns
 from forensics.sources.debug_dump import dump_files
 from forensics.sources.events.event_file import EventFile, read_event_file
+from forensics.sources.events.hparam_sessions import logged_settings
+from forensics.sources.events.logged import logged_files
 from forensics.sources.events.writers import Writer, join_writers
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
@@ -60,13 +62,16 @@ def _read_file(place: Place, name: str) -> Run:
         raise NothingToAnalyze(
             f"{place.label}/{name}: neither a log directory nor an event file that can be read"
         )
-    series = series_of(join_writers([file]))
+    writers = join_writers([file])
+    logged = logged_files(place, writers)
     return Run(
         name=name,
         root=place.label,
-        series=series,
+        series=series_of(writers),
+        config=logged_settings(logged),
         inputs=(file.input,),
         warnings=file.warnings,
+        logged=logged,
     )
 
 
@@ -74,7 +79,8 @@ def _read_tree(place: Place) -> Run:
     tree = place.survey()
     place.expect(tree.events)
     files = [read_event_file(place, name) for name in tree.events]
-    series = series_of(join_writers(files))
+    writers = join_writers(files)
+    series = series_of(writers)
     runs = separate_runs(series, tree.checkpoints)
     if runs:
         raise SeveralRuns(runs)
@@ -86,15 +92,18 @@ def _read_tree(place: Place) -> Run:
     dumps = dump_files(tree.others)
     if not (files or scan.checkpoints or scan.inputs or recordings or dumps):
         _refuse(place, tree.warnings)
+    logged = logged_files(place, writers)
     return Run(
         name=_name(place),
         root=place.label,
         series=series,
-        checkpoints=scan.checkpoints,
+        config=logged_settings(logged),
+        checkpoint_stats=scan.checkpoints,
         recordings=recordings,
         debug_dumps=dumps,
         inputs=_inputs(place, tree.warnings, files, scan),
         warnings=_warnings(tree.warnings, files, scan),
+        logged=logged,
     )
 
 

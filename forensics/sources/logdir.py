@@ -18,7 +18,8 @@ from forensics.sources.events.writers import Writer, join_writers
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
 from forensics.sources.step_axes import Draft, settle
-from forensics.sources.storage.tree import is_event_file, survey
+from forensics.sources.storage.place import Directory
+from forensics.sources.storage.tree import is_event_file
 from forensics.sources.tags import Meaning, is_residual, meaning
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def _read_file(path: Path) -> Run:
 
 
 def _read_directory(root: Path) -> Run:
-    tree = survey(root)
+    place = Directory(root)
+    tree = place.survey()
     files = [read_event_file(root / name, name) for name in tree.events]
     series = series_of(join_writers(files))
     runs = separate_runs(series, tree.checkpoints)
@@ -80,7 +82,7 @@ def _read_directory(root: Path) -> Run:
         raise SeveralRuns(runs)
     from forensics.sources.checkpoints.scan import read_checkpoints
 
-    scan = read_checkpoints(root)
+    scan = read_checkpoints(place, tree)
     recordings = recorded_batches(tree.others)
     dumps = dump_files(tree.others)
     if not (files or scan.checkpoints or scan.inputs or recordings or dumps):

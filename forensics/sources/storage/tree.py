@@ -35,6 +35,11 @@ class Tree:
     others: list[str] = field(default_factory=list)
     warnings: list[ReadWarning] = field(default_factory=list)
 
+    @property
+    def files(self) -> list[str]:
+        """All of them, whatever they are."""
+        return [*self.events, *self.checkpoints, *self.others]
+
 
 def natural(path: str) -> tuple[tuple[bool, int, str], ...]:
     """Key that orders names by the numbers in them: event files carry the time they were begun."""

@@ -15,10 +15,12 @@ from forensics.sources.checkpoints.checkpoint_format import (
 from forensics.sources.checkpoints.keras_archive import KerasArchive
 from forensics.sources.checkpoints.keras_shards import ShardedWeights
 from forensics.sources.checkpoints.keras_weights import WeightsFile
+from forensics.sources.checkpoints.orbax.checkpoint import Orbax
 from forensics.sources.checkpoints.recorded_state import RecordedState
 from forensics.sources.storage.place import Place
 
 FORMATS: tuple[Format, ...] = (
+    Orbax(),
     ShardedWeights(),
     TensorBundle(),
     KerasArchive(),

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from forensics.errors import Damaged
-from forensics.sources.checkpoints.stored_tensor import PIECE, StoredTensor
+from forensics.sources.checkpoints.file_pieces import file_pieces
+from forensics.sources.checkpoints.stored_tensor import StoredTensor
 from forensics.sources.checkpoints.strict_json import mapping, parse_object, sizes
 from forensics.sources.storage.blob import Blob
 
@@ -139,10 +140,5 @@ def _check_cover(entries: list[_Entry], blob: Blob, start: int) -> None:
 
 def _stored(entry: _Entry, blob: Blob, start: int) -> StoredTensor:
     first, last = start + entry.first, start + entry.last
-    pieces = partial(_pieces, blob, first, last)
+    pieces = partial(file_pieces, blob, first, last - first)
     return StoredTensor(entry.name, entry.shape, _DTYPES[entry.dtype], pieces)
-
-
-def _pieces(blob: Blob, first: int, last: int) -> Iterator[memoryview]:
-    for offset in range(first, last, PIECE):
-        yield blob.read(offset, min(PIECE, last - offset))

@@ -6,6 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from forensics.domain.run import InputFile, InputState
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.orbax.span import Span
 from forensics.sources.storage.blob import IN_MEMORY, Blob, NotRegular
@@ -59,17 +60,25 @@ class Files:
     def read(self, name: str, offset: int, count: int) -> memoryview:
         """Return `count` bytes from `offset` of a file."""
         blob = self._blob(name)
-        if blob.descriptor is None:
+        descriptor = _descriptor(blob)
+        if descriptor is None:
             return blob.read(offset, count)
-        data = os.pread(blob.descriptor, count, offset)
+        data = os.pread(descriptor, count, offset)
         if len(data) != count:
             raise Damaged(name, offset + len(data), "truncated", "the file ends within a value")
         return memoryview(data)
 
+    def record(self, name: str, kind: str, state: InputState) -> InputFile:
+        """Record of a file as an input; it is read again for its digest."""
+        try:
+            return self._blob(name).record(kind, state)
+        except (Damaged, OSError):
+            return InputFile(name, kind, self.used.get(name, 0), None, InputState.DENIED)
+
     def close(self) -> None:
         """Close all of them."""
         while self._open:
-            self._open.popitem()[1].close()
+            self._open.popitem()[1].__exit__(None, None, None)
 
     def _blob(self, name: str) -> Blob:
         if name in self._open:
@@ -90,11 +99,17 @@ class Files:
         return blob
 
     def _make_room(self) -> None:
-        held = sum(min(b.size, IN_MEMORY) for b in self._open.values() if b.descriptor is None)
+        held = sum(min(b.size, IN_MEMORY) for b in self._open.values() if _descriptor(b) is None)
         while len(self._open) > 1 and (len(self._open) > _MOST_OPEN or held > _MOST_HELD):
             blob = self._open.popitem(last=False)[1]
-            held -= min(blob.size, IN_MEMORY) if blob.descriptor is None else 0
-            blob.close()
+            held -= min(blob.size, IN_MEMORY) if _descriptor(blob) is None else 0
+            blob.__exit__(None, None, None)
+
+
+def _descriptor(blob: Blob) -> int | None:
+    """Return the open file on a local disk: a part is read without the rest."""
+    descriptor: int | None = getattr(blob, "descriptor", None)
+    return descriptor
 
 
 class _Part:

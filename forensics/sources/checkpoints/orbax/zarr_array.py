@@ -86,6 +86,12 @@ class ZarrArray:
         """Bytes of one element."""
         return element(self.dtype).itemsize
 
+    @property
+    def decoded(self) -> int:
+        """Bytes of all chunks together, what they hold beyond the edges included."""
+        grid = zip(self.shape, self.chunks, strict=True)
+        return math.prod(-(-n // c) * c for n, c in grid) * self.width
+
     def key(self, place: Sequence[int]) -> str:
         """Key of the chunk (or shard) at a place of the grid, below the array's own."""
         numbers = [str(number) for number in place]
@@ -128,7 +134,7 @@ def read_metadata(data: bytes | memoryview, key: str, path: str) -> ZarrArray:
     count = math.prod(-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True))
     if count > _MAX_CHUNKS:
         raise Damaged(path, 0, "limit", f"an array of {count} chunks")
-    if math.prod(array.shape) * array.width >= 1 << 63:
+    if array.decoded >= 1 << 63:
         raise Damaged(path, 0, "bad_shape", "an array larger than any file")
     return array
 

@@ -31,6 +31,11 @@ def open_zstd(source: io.RawIOBase, path: str) -> Any:
     return module.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(source)
 
 
+def require(path: str) -> None:
+    """Raise `Damaged`, kind ``missing_package``, where there is no zstandard."""
+    _module(path)
+
+
 def failures(path: str) -> tuple[type[BaseException], ...]:
     """Return what reading raises on damaged frames."""
     return (cast(type[BaseException], _module(path).ZstdError),)

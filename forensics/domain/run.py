@@ -134,6 +134,9 @@ class CheckpointFormat(StrEnum):
     TENSOR_BUNDLE = "tensor_bundle"
     KERAS_ARCHIVE = "keras_archive"
     WEIGHTS_H5 = "weights_h5"
+    SAFETENSORS = "safetensors"
+    ORBAX = "orbax"
+    SAVED_MODEL = "saved_model"
     RECORDED_STATE = "recorded_state"
     """Written by a `FlightRecorder`: exact, random seeds included."""
 

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
-from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.tensorboard import SummaryWriter
+import torch  # type: ignore[import-not-found]
+from lightning.pytorch.loggers import TensorBoardLogger  # type: ignore[import-not-found]
+from torch.utils.tensorboard import SummaryWriter  # type: ignore[import-not-found]
 
 
 def pytorch(folder: Path) -> None:
@@ -26,7 +26,7 @@ def pytorch(folder: Path) -> None:
             if step < 2:  # Its buckets take seven kilobytes each.
                 writer.add_histogram("weights", weights, step, walltime=1000.0 + step)
             writer.add_histogram("few", weights, step, bins="auto", walltime=1000.0 + step)
-        raw = dict(min=-1, max=2, num=3, sum=4, sum_squares=5)
+        raw = {"min": -1, "max": 2, "num": 3, "sum": 4, "sum_squares": 5}
         writer.add_histogram_raw("raw", bucket_limits=[0, 1, 2], bucket_counts=[1, 0, 2], **raw)
         writer.add_text("note", "**grüße**", 3)
         writer.add_image("image", np.zeros((3, 4, 6)), 1)

@@ -190,6 +190,8 @@ class InputFile:
     bytes: int
     sha256: str | None
     state: InputState
+    etag: str | None = None
+    """What identifies a remote file, which is not hashed."""
 
 
 @dataclass(frozen=True, slots=True)

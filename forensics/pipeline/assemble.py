@@ -15,7 +15,7 @@ from forensics.domain.diagnosis import Diagnosis
 from forensics.domain.quantity import StepAxis
 from forensics.domain.replay import ReplayResult, StepObservation
 from forensics.domain.report import SCHEMA_VERSION, Report, encode
-from forensics.domain.run import CheckpointStats, CheckpointStatus, Run, TensorStats
+from forensics.domain.run import CheckpointStats, CheckpointStatus, InputFile, Run, TensorStats
 from forensics.domain.scene import Scene
 from forensics.pipeline.curves import curves
 from forensics.pipeline.environment import environment
@@ -65,7 +65,7 @@ def assemble(analysis: Analysis) -> Report:
         "run": _run(run),
         "environment": environment(run, config, replay),
         "config": _settings(config),
-        "inputs": encode(run.inputs),
+        "inputs": [_input(file) for file in run.inputs],
         "limits": {"preset": "default", "values": encode(limits())},
         "verdict": encode(analysis.verdict),
         "series": curves(run),
@@ -127,6 +127,14 @@ def _run(run: Run) -> dict[str, Any]:
         "wall_time_start": min(times, default=None),
         "wall_time_end": max(times, default=None),
     }
+
+
+def _input(file: InputFile) -> dict[str, Any]:
+    """Return one input; only a remote one has an etag."""
+    found: dict[str, Any] = encode(file)
+    if file.etag is None:
+        del found["etag"]
+    return found
 
 
 def _ends(times: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, ...]:

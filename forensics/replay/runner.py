@@ -20,6 +20,7 @@ from forensics.replay.sandbox.containment import Containment, is_foreign
 from forensics.replay.source import Source, SourceKind, parse_source, recording_of
 from forensics.sources.checkpoints.scan import read_recorded_states
 from forensics.sources.recording import batches_in
+from forensics.sources.storage.place import Directory
 
 LEAD = 8
 """Steps before the failure from which remedies are tried (they come too late at the failing step:
@@ -159,7 +160,8 @@ def _with_recording(request: ReplayRequest, source: Source) -> ReplayRequest:
     run, folder = request.run, source.path
     if source.kind is not SourceKind.RECORDING or folder == recording_of(run):
         return request
-    states, batches = read_recorded_states(folder).checkpoints, batches_in(folder)
+    place = Directory(folder)
+    states, batches = read_recorded_states(place).checkpoints, batches_in(place)
     changed = replace(run, root=str(folder), checkpoint_stats=states, recordings=batches)
     return replace(request, run=changed)
 

@@ -1,9 +1,9 @@
 """CRC-32C of whole buffers: in hardware through the package ``crc32c``, else in NumPy.
 
 The package is a dependency that may be missing (no wheel, no compiler): the answers are the same.
-In NumPy, the checksum is linear over GF(2) [1]_: eight-byte words are looked up all at once, then neighbours
-are joined pairwise by advancing the left one over the length of the right one. Leading zero bytes
-change nothing when the register starts at 0, so that a block is padded at its front.
+In NumPy, the checksum is linear over GF(2) [1]_: eight-byte words are looked up all at once, then
+neighbours are joined pairwise by advancing the left one over the length of the right one. Leading
+zero bytes change nothing when the register starts at 0, so that a block is padded at its front.
 
 References
 ----------

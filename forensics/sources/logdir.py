@@ -15,16 +15,22 @@ from forensics.errors import NothingToAnalyze, SeveralRuns
 from forensics.sources.debug_dump import dump_files
 from forensics.sources.events.event_file import EventFile, read_event_file
 from forensics.sources.events.writers import Writer, join_writers
+from forensics.sources.logs.curve import Logs
+from forensics.sources.logs.search import read_logs
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
 from forensics.sources.step_axes import Draft, settle
+from forensics.sources.storage.place import Directory
 from forensics.sources.storage.tree import is_event_file, survey
 from forensics.sources.tags import Meaning, is_residual, meaning
 
 if TYPE_CHECKING:
     from forensics.sources.checkpoints.scan import CheckpointScan
 
-_SOUGHT = "event files (*tfevents*), checkpoints (*.index, *.weights.h5, *.keras) and recordings"
+_SOUGHT = (
+    "event files (*tfevents*), checkpoints (*.index, *.weights.h5, *.keras), recordings and logs "
+    "(printed progress, notebooks, CSV and JSON)"
+)
 _NEVER_NEGATIVE = (Quantity.GRADIENT_NORM, Quantity.WEIGHT_NORM)
 
 
@@ -55,7 +61,25 @@ def read(path: str | Path) -> Run:
     return _read_directory(root) if root.is_dir() else _read_file(root)
 
 
+def _read_log(path: Path) -> Run | None:
+    """Read one log that is no event file; None where it is none."""
+    logs = read_logs(Directory(path.parent), [path.name])
+    if not logs.inputs:
+        return None
+    return Run(
+        name=path.name,
+        root=str(path.parent),
+        series=series_of((), logs.drafts()),
+        config=logs.config,
+        inputs=tuple(logs.inputs),
+        warnings=tuple(logs.all_warnings),
+    )
+
+
 def _read_file(path: Path) -> Run:
+    logged = None if is_event_file(path.name) else _read_log(path)
+    if logged is not None:
+        return logged
     file = read_event_file(path, path.name)
     if not is_event_file(path.name) and file.n_events == 0:
         raise NothingToAnalyze(
@@ -74,7 +98,8 @@ def _read_file(path: Path) -> Run:
 def _read_directory(root: Path) -> Run:
     tree = survey(root)
     files = [read_event_file(root / name, name) for name in tree.events]
-    series = series_of(join_writers(files))
+    logs = read_logs(Directory(root), tree.others)
+    series = series_of(join_writers(files), logs.drafts())
     runs = separate_runs(series, tree.checkpoints)
     if runs:
         raise SeveralRuns(runs)
@@ -83,7 +108,7 @@ def _read_directory(root: Path) -> Run:
     scan = read_checkpoints(root)
     recordings = recorded_batches(tree.others)
     dumps = dump_files(tree.others)
-    if not (files or scan.checkpoints or scan.inputs or recordings or dumps):
+    if not (files or scan.checkpoints or scan.inputs or recordings or dumps or logs.inputs):
         _refuse(root, tree.warnings)
     return Run(
         name=root.resolve().name or str(root),
@@ -92,8 +117,9 @@ def _read_directory(root: Path) -> Run:
         checkpoints=scan.checkpoints,
         recordings=recordings,
         debug_dumps=dumps,
-        inputs=_inputs(tree.warnings, files, scan),
-        warnings=_warnings(tree.warnings, files, scan),
+        config=logs.config,
+        inputs=_inputs(tree.warnings, files, scan, logs),
+        warnings=_warnings(tree.warnings, files, scan, logs),
     )
 
 
@@ -107,25 +133,26 @@ def _refuse(root: Path, warnings: Sequence[ReadWarning]) -> None:
 
 
 def _inputs(
-    unseen: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan
+    unseen: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan, logs: Logs
 ) -> tuple[InputFile, ...]:
     """All inputs by path; a directory that was not entered is one, so that nobody misses it."""
     folders = [InputFile(w.path, "directory", 0, None, InputState(w.kind)) for w in unseen]
-    found = [*folders, *(f.input for f in files), *scan.inputs]
+    found = [*folders, *(f.input for f in files), *scan.inputs, *logs.inputs]
     return tuple(sorted(found, key=lambda i: i.path))
 
 
 def _warnings(
-    found: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan
+    found: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan, logs: Logs
 ) -> tuple[ReadWarning, ...]:
     """All warnings, once where two readers met the same obstacle."""
     collected = [*found, *(w for file in files for w in file.warnings), *scan.warnings]
+    collected += logs.all_warnings
     unique = {(w.path, w.offset, w.kind): w for w in reversed(collected)}
     return tuple(w for w in collected if unique[w.path, w.offset, w.kind] is w)
 
 
-def series_of(writers: Iterable[Writer]) -> tuple[Series, ...]:
-    """Series of all writers, classified, on 0-based batch or epoch axes."""
+def series_of(writers: Iterable[Writer], logged: Iterable[Draft] = ()) -> tuple[Series, ...]:
+    """Series of all writers and other logs, classified, on 0-based batch or epoch axes."""
     drafts = [
         Draft(
             writer.name,
@@ -139,6 +166,7 @@ def series_of(writers: Iterable[Writer]) -> tuple[Series, ...]:
         for writer in writers
         for tag, column in sorted(writer.columns.items())
     ]
+    drafts += logged
     for draft in drafts:
         _doubt(draft)
     _stand_in(drafts)
@@ -173,4 +201,6 @@ def _series(draft: Draft) -> Series:
         wall_times=draft.wall_times,
         layer=draft.meaning.layer,
         shift=draft.shift,
+        fidelity=draft.fidelity,
+        watched=draft.watched,
     )

@@ -30,6 +30,7 @@ from forensics.pipeline.verdict import judge
 from forensics.replay.request import ReplayOptions
 from forensics.replay.source import consented_source, parse_source
 from forensics.sources.logdir import read
+from forensics.sources.storage.locate import place_at
 
 Progress = Callable[[str], None]
 
@@ -100,7 +101,7 @@ def _with_dump(run: Run, tell: Progress) -> Report:
     from forensics.replay.recorded_dump import RecordedDump
 
     tell("reading the debug dump")
-    dump = RecordedDump(Path(run.root), run.debug_dumps)
+    dump = RecordedDump(place_at(run.root), run.debug_dumps)
     inputs = tuple(sorted((*run.inputs, *dump.inputs), key=lambda i: i.path))
     run = replace(run, inputs=inputs, warnings=(*run.warnings, *dump.warnings))
     return analyze_run(run, tell, lambda target: dump.result())

@@ -14,6 +14,7 @@ import pytest
 from forensics.domain.run import CheckpointStatus, InputState
 from forensics.sources.checkpoints.scan import read_checkpoints
 from forensics.sources.storage import blob
+from forensics.sources.storage.local_file import LocalFile
 from forensics.sources.storage.place import Directory
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "checkpoints"
@@ -95,7 +96,7 @@ def test_unreadable_files_are_denied(tmp_path: Path, monkeypatch: pytest.MonkeyP
             raise PermissionError(13, "Permission denied")
         return real(path, flags, *rest)
 
-    monkeypatch.setattr("forensics.sources.storage.blob.os.open", deny)
+    monkeypatch.setattr("forensics.sources.storage.local_file.os.open", deny)
     scan = read_checkpoints(Directory(tmp_path))
     assert scan.checkpoints == ()
     assert {w.kind for w in scan.warnings} == {"denied"}
@@ -110,7 +111,7 @@ def test_an_error_while_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("forensics.sources.storage.blob.os.pread", fail)
+    monkeypatch.setattr("forensics.sources.storage.local_file.os.pread", fail)
     scan = read_checkpoints(Directory(tmp_path))
     assert scan.checkpoints == ()
     assert "Input/output error" in scan.warnings[0].detail
@@ -133,17 +134,17 @@ def test_large_files_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_file_that_grows_is_live(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"abc")
-    with blob.Blob(path, "x") as opened:
+    with LocalFile(path, "x") as opened:
         path.write_bytes(b"abcdef")
         assert opened.record("k", InputState.COMPLETE).state is InputState.LIVE
 
 
 def test_neither_tensorflow_nor_h5py_is_imported_for_a_bundle() -> None:
     code = (
-        "import sys; from pathlib import Path\n"
+        "import sys\n"
         "from forensics.sources.checkpoints.scan import read_checkpoints\n"
         "from forensics.sources.storage.place import Directory\n"
-        f"assert read_checkpoints(Directory(Path({str(ADAM)!r}))).checkpoints\n"
+        f"assert read_checkpoints(Directory({str(ADAM)!r})).checkpoints\n"
         "assert not {'tensorflow', 'keras', 'h5py', 'pandas', 'numba'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=DATA.parents[2])

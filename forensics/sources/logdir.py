@@ -38,7 +38,8 @@ def read(path: str | Path) -> Run:
     Parameters
     ----------
     path : str or Path
-        A log directory, of which everything below is one run, or one event file.
+        A log directory, of which everything below is one run, or one event file; or a URL of
+        either (``s3://bucket/run``, ``gs://``, ``hf://``, ``https://``, ``memory://``).
 
     Returns
     -------
@@ -49,11 +50,13 @@ def read(path: str | Path) -> Run:
     ------
     NothingToAnalyze
         There is no such path, or neither event file nor checkpoint nor recording below it.
+    UsageError
+        It is a URL that cannot be listed, or its package is not installed.
     SeveralRuns
         It holds several independent runs.
     """
     place, name = locate(path)
-    return _read_tree(place) if name is None else _read_file(place, name)
+    return read_place(place) if name is None else _read_file(place, name)
 
 
 def _read_file(place: Place, name: str) -> Run:
@@ -75,7 +78,8 @@ def _read_file(place: Place, name: str) -> Run:
     )
 
 
-def _read_tree(place: Place) -> Run:
+def read_place(place: Place) -> Run:
+    """Read everything below the root of a place as one training run; raises as `read` does."""
     tree = place.survey()
     place.expect(tree.events)
     files = [read_event_file(place, name) for name in tree.events]

@@ -17,6 +17,7 @@ from forensics.sources.events.event_file import EventFile, read_event_file
 from forensics.sources.events.hparam_sessions import logged_settings
 from forensics.sources.events.logged import logged_files
 from forensics.sources.events.writers import Writer, join_writers
+from forensics.sources.graphs.logged import graph_settings
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
 from forensics.sources.step_axes import Draft, settle
@@ -67,13 +68,14 @@ def _read_file(place: Place, name: str) -> Run:
         )
     writers = join_writers([file])
     logged = logged_files(place, writers)
+    drawn, undrawn = graph_settings(place, [file])
     return Run(
         name=name,
         root=place.label,
         series=series_of(writers),
-        config=logged_settings(logged),
+        config={**drawn, **logged_settings(logged)},
         inputs=(file.input,),
-        warnings=file.warnings,
+        warnings=(*file.warnings, *undrawn),
         logged=logged,
     )
 
@@ -97,16 +99,17 @@ def read_place(place: Place) -> Run:
     if not (files or scan.checkpoints or scan.inputs or recordings or dumps):
         _refuse(place, tree.warnings)
     logged = logged_files(place, writers)
+    drawn, undrawn = graph_settings(place, files)
     return Run(
         name=_name(place),
         root=place.label,
         series=series,
-        config=logged_settings(logged),
+        config={**drawn, **logged_settings(logged)},
         checkpoint_stats=scan.checkpoints,
         recordings=recordings,
         debug_dumps=dumps,
         inputs=_inputs(place, tree.warnings, files, scan),
-        warnings=_warnings(tree.warnings, files, scan),
+        warnings=_warnings([*tree.warnings, *undrawn], files, scan),
         logged=logged,
     )
 

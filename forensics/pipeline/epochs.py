@@ -64,4 +64,4 @@ def _saved_every_epoch(run: Run, epochs: int) -> int | None:
 
 
 def _saved(run: Run) -> list[int]:
-    return sorted({c.step for c in run.checkpoints if c.step})
+    return sorted({c.step for c in run.checkpoint_stats if c.step})

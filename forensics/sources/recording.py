@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from forensics.domain.run import RecordedBatch
+from forensics.sources.storage.place import Place
 
 FOLDER, MANIFEST = "flight", "manifest.json"
 _BATCH = re.compile(r"batch-(\d{1,18})\.npz")
@@ -29,9 +30,9 @@ def recorded_batches(paths: Iterable[str]) -> tuple[RecordedBatch, ...]:
     return _batches(path for path in paths if PurePosixPath(path).parent.name == FOLDER)
 
 
-def batches_in(folder: Path) -> tuple[RecordedBatch, ...]:
+def batches_in(folder: Place) -> tuple[RecordedBatch, ...]:
     """List the batches of a recording that lies anywhere; paths are relative to its folder."""
-    return _batches(file.name for file in folder.iterdir())
+    return _batches(name for name in folder.survey().files if "/" not in name)
 
 
 def _batches(paths: Iterable[str]) -> tuple[RecordedBatch, ...]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forensics.sources.checksum import crc32c, mask, unmask
+from forensics.sources.checksum import crc32c, crc32c_by_numpy, mask, unmask
 
 
 def plain(data: bytes) -> int:
@@ -32,7 +32,7 @@ def plain(data: bytes) -> int:
     ],
 )
 def test_published_vectors(data: bytes, expected: int) -> None:
-    assert crc32c(data) == expected
+    assert crc32c(data) == crc32c_by_numpy(data) == expected
 
 
 @given(st.integers(0, 700), st.integers(0, 2**32), st.integers(0, 700))
@@ -40,12 +40,13 @@ def test_equals_a_plain_loop_and_continues(size: int, seed: int, cut: int) -> No
     data = random.Random(seed).randbytes(size)
     assert crc32c(data) == plain(data)
     assert crc32c(data[cut:], crc32c(memoryview(data)[:cut])) == plain(data)
+    assert crc32c_by_numpy(data[cut:], crc32c_by_numpy(memoryview(data)[:cut])) == plain(data)
 
 
 @pytest.mark.parametrize("size", [(1 << 18) - 1, 1 << 18, (1 << 18) + 1, 600_003])
 def test_blocks_are_joined(size: int) -> None:
     data = random.Random(size).randbytes(size)
-    assert crc32c(data) == plain(data)
+    assert crc32c(data) == crc32c_by_numpy(data) == plain(data)
 
 
 @given(st.integers(0, 2**32 - 1))

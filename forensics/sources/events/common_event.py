@@ -17,13 +17,14 @@ _TENSOR = (b"\x42\x0a\x08\x01\x12\x00\x22\x04", b"\x42\x0a\x08\x01\x12\x00\x2a\x
 """Key and size of ``tensor``, dtype DT_FLOAT, empty shape, key and size of the four bytes."""
 _METADATA = b"\x4a\x0b\x0a\x09\x0a\x07scalars"
 """``metadata`` that names the plugin and nothing else."""
+_DESCRIPTION = _METADATA[2:]
 _SIMPLE_SIZE, _TENSOR_SIZE, _DESCRIBED_SIZE = 5, 12, 12 + len(_METADATA)
 
-Scalars = list[tuple[bytes, float]]
+Scalars = list[tuple[bytes, float, bytes | None]]
 
 
 def common_event(data: bytes, start: int, end: int) -> tuple[float, int, Scalars] | None:
-    """Wall time, step, and tag and value of every scalar; None for any other layout.
+    """Wall time, step, and tag, value and metadata of every scalar; None for any other layout.
 
     ``data[start:end]`` must lie inside `data`.
     """
@@ -76,12 +77,13 @@ def _scalars(data: bytes, position: int, end: int) -> Scalars | None:
         if data[position + 1] >= 0x80 or data[position + 2] != _TAG or stop > end:
             return None
         size = stop - tag_end
+        metadata = None
         if size == _DESCRIBED_SIZE:
             if data[tag_end : tag_end + 8] not in _TENSOR:
                 return None
             if data[tag_end + _TENSOR_SIZE : stop] != _METADATA:
                 return None
-            value = tag_end + 8
+            value, metadata = tag_end + 8, _DESCRIPTION
         elif size == _TENSOR_SIZE:
             if data[tag_end : tag_end + 8] not in _TENSOR:
                 return None
@@ -90,6 +92,6 @@ def _scalars(data: bytes, position: int, end: int) -> Scalars | None:
             value = tag_end + 1
         else:
             return None
-        found.append((data[tag:tag_end], _FLOAT.unpack_from(data, value)[0]))
+        found.append((data[tag:tag_end], _FLOAT.unpack_from(data, value)[0], metadata))
         position = stop
     return found

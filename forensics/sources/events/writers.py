@@ -6,51 +6,66 @@ into one directory at the same time are two writers, and are told apart by wall 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from forensics.sources.events.columns import Column
+import numpy as np
+
+from forensics.sources.events.columns import Columns, joined
 from forensics.sources.events.event_file import EventFile
+
+Period = tuple[float, float]
 
 
 @dataclass(slots=True)
 class Writer:
-    """What one writer wrote, its files joined in the order in which they were begun.
+    """What one writer wrote.
 
     Attributes
     ----------
     name : str
         Directory relative to the log directory (``.`` for itself), with ``#2``, ``#3``, ... for
         further writers of the same directory.
-    columns : dict from str to Column
-        Scalars by tag.
-    lossy : bool
-        Whether records are missing.
+    files : list of EventFile
+        In the order in which they were begun.
     """
 
     name: str
-    columns: dict[str, Column] = field(default_factory=dict)
-    lossy: bool = False
+    files: list[EventFile] = field(default_factory=list)
+    _periods: dict[Hashable, Period] = field(default_factory=dict)
+    _timed: int = 0
+    """Files whose periods are known: they are needed only where another file follows."""
+
+    @property
+    def columns(self) -> Columns:
+        """Scalars by tag, joined in the order of the files."""
+        return joined([file.columns for file in self.files])
+
+    @property
+    def lossy(self) -> bool:
+        """Whether records are missing."""
+        return any(file.lossy for file in self.files)
 
     def overlaps(self, file: EventFile) -> bool:
         """Whether a tag of `file` was written while this writer wrote it too."""
-        for tag, column in file.columns.items():
-            mine = self.columns.get(tag)
-            if mine is not None:
-                (first, last), (low, high) = _period(column), _period(mine)
-                if first < high and low < last:
-                    return True
+        for what, (first, last) in _periods(file):
+            low, high = self._period(what)
+            if first < high and low < last:
+                return True
         return False
 
     def append(self, file: EventFile) -> None:
-        """Add the scalars of a further file."""
-        self.lossy = self.lossy or file.lossy
-        for tag, column in file.columns.items():
-            mine = self.columns.setdefault(tag, Column())
-            mine.steps.extend(column.steps)
-            mine.values.extend(column.values)
-            mine.wall_times.extend(column.wall_times)
+        """Add a further file."""
+        self.files.append(file)
+
+    def _period(self, what: Hashable) -> Period:
+        for file in self.files[self._timed :]:
+            for name, (first, last) in _periods(file):
+                low, high = self._periods.get(name, (first, last))
+                self._periods[name] = min(low, first), max(high, last)
+        self._timed = len(self.files)
+        return self._periods.get(what, (0.0, 0.0))
 
 
 def join_writers(files: Iterable[EventFile]) -> list[Writer]:
@@ -74,7 +89,18 @@ def join_writers(files: Iterable[EventFile]) -> list[Writer]:
     return [writer for folder in sorted(by_folder) for writer in by_folder[folder]]
 
 
-def _period(column: Column) -> tuple[float, float]:
-    """First and last wall time; an empty period where the clock gave no number."""
-    times = [time for time in column.wall_times if time == time]
-    return (min(times), max(times)) if times else (0.0, 0.0)
+def _periods(file: EventFile) -> Iterator[tuple[Hashable, Period]]:
+    """First and last wall time of each tag (and kind); without those that the clock did not time.
+
+    Sessions and graphs have no tag: two processes may each have begun with one.
+    """
+    first, last = file.columns.periods()
+    for tag, period in zip(
+        file.columns.tags, zip(first.tolist(), last.tolist(), strict=True), strict=True
+    ):
+        if period[0] == period[0]:
+            yield tag, period
+    for (tag, kind), where in file.blobs.tags.items():
+        times = where.wall_times[~np.isnan(where.wall_times)]
+        if tag and len(times):
+            yield (tag, kind), (float(times.min()), float(times.max()))

@@ -1,0 +1,249 @@
+"""From sound records to what an event file holds: columns of scalars, an index of the rest."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from forensics.errors import Damaged
+from forensics.sources.events.blob_index import KINDS, BlobIndex, BlobTags
+from forensics.sources.events.columns import Columns
+from forensics.sources.events.common_event import common_event
+from forensics.sources.events.event_message import Event, parse_event
+from forensics.sources.events.records import Block
+from forensics.sources.wire import LENGTH, fields
+
+_ROW = struct.Struct("<iqdd")
+_ROWS = np.dtype([("tag", "<i4"), ("step", "<i8"), ("wall_time", "<f8"), ("value", "<f8")])
+_BLOB = struct.Struct("<iBqdqq")
+_BLOBS = np.dtype(
+    [
+        ("tag", "<i4"),
+        ("kind", "u1"),
+        ("step", "<i8"),
+        ("wall_time", "<f8"),
+        ("offset", "<i8"),
+        ("length", "<i8"),
+    ]
+)
+_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A record whose checksums verify and whose content cannot be understood."""
+
+    offset: int
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the records of one event file hold.
+
+    Parameters
+    ----------
+    columns : Columns
+        Scalars by readable tag.
+    blobs : BlobIndex
+        Where the values lie that are no scalars.
+    other : Counter of str
+        Number of values that are no scalars and of other events, by kind.
+    faults : list of Fault
+        Records that were left out.
+    n_events : int
+        Events understood.
+    renamed : int
+        Tags that are not UTF-8.
+    """
+
+    columns: Columns = field(default_factory=Columns)
+    blobs: BlobIndex = field(default_factory=BlobIndex)
+    other: Counter[str] = field(default_factory=Counter)
+    faults: list[Fault] = field(default_factory=list)
+    n_events: int = 0
+    renamed: int = 0
+
+
+class EventColumns:
+    """Collects the events of a file, all of an event or nothing.
+
+    Attributes
+    ----------
+    faults : list of Fault
+        Records that were left out.
+    other : Counter of str
+        What there was besides scalars, by kind.
+    n_events : int
+        Events understood.
+    """
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+        self.other: Counter[str] = Counter()
+        self.n_events = 0
+        self._numbers: dict[bytes, int] = {}
+        self._metadata: list[bytes | None] = []
+        self._rows = bytearray()
+        self._blobs = bytearray()
+
+    def take(self, block: Block) -> None:
+        """Add the events of a block of records."""
+        data, base = block.data, block.base
+        for start, end in zip(block.starts, block.ends, strict=True):
+            common = common_event(data, start, end)
+            if common is None:
+                self._take(data, base, start, end)
+                continue
+            wall_time, step, scalars = common
+            self.n_events += 1
+            for tag, value, metadata in scalars:
+                number = self._number(tag, metadata)
+                self._rows += _ROW.pack(number, step, wall_time, value)
+
+    def _take(self, data: bytes, base: int, start: int, end: int) -> None:
+        try:
+            event = parse_event(data, start, end)
+        except Damaged as error:
+            self.faults.append(Fault(base + error.offset, error.kind, error.detail))
+        else:
+            self._add(event, base)
+
+    def _add(self, event: Event, base: int) -> None:
+        self.n_events += 1
+        self.other.update(event.other)
+        for value in event.values:
+            if isinstance(value, tuple):
+                tag, simple, metadata = value
+                number = self._number(tag, metadata)
+                self._rows += _ROW.pack(number, event.step, event.wall_time, simple)
+                continue
+            self.other[value.kind] += 1
+            number = self._number(value.tag, value.metadata)
+            self._blobs += _BLOB.pack(
+                number,
+                _NUMBERS[value.kind],
+                event.step,
+                event.wall_time,
+                base + value.start,
+                value.end - value.start,
+            )
+
+    def _number(self, tag: bytes, metadata: bytes | None) -> int:
+        """Give a tag its number, in the order of first appearance; keep its first metadata."""
+        number = self._numbers.get(tag)
+        if number is None:
+            number = self._numbers[tag] = len(self._metadata)
+            self._metadata.append(metadata)
+        elif metadata is not None and self._metadata[number] is None:
+            self._metadata[number] = metadata
+        return number
+
+    def content(self) -> Content:
+        """All that was collected."""
+        tags, renamed = readable_tags(self._numbers)
+        rows = np.frombuffer(self._rows, _ROWS)
+        blobs = np.frombuffer(self._blobs, _BLOBS)
+        described = dict(enumerate(self._metadata))
+        return Content(
+            _columns(tags, rows),
+            blob_index(tags, blobs["tag"], blobs["kind"], _fields(blobs), described),
+            Counter({str(kind): count for kind, count in self.other.items()}),
+            self.faults,
+            self.n_events,
+            renamed,
+        )
+
+
+def _fields(blobs: npt.NDArray[np.void]) -> list[npt.NDArray[np.generic]]:
+    return [blobs[name] for name in ("step", "wall_time", "offset", "length")]
+
+
+def _columns(tags: Sequence[str], rows: npt.NDArray[np.void]) -> Columns:
+    numbers = rows["tag"]
+    if len(tags) <= 1 << 16:
+        # Numbers of two bytes are sorted by radix.
+        numbers = numbers.astype(np.uint16)
+    order = np.argsort(numbers, kind="stable")
+    counts = np.bincount(rows["tag"], minlength=len(tags))
+    return grouped_columns(
+        tags, counts, rows["step"][order], rows["value"][order], rows["wall_time"][order]
+    )
+
+
+def grouped_columns(
+    tags: Sequence[str],
+    counts: npt.NDArray[np.int64],
+    steps: npt.NDArray[np.int64],
+    values: npt.NDArray[np.float64],
+    wall_times: npt.NDArray[np.float64],
+) -> Columns:
+    """Columns of the tags that have scalars, from rows ordered by tag and rows per tag."""
+    present = np.flatnonzero(counts)
+    named = tags if len(present) == len(tags) else [tags[number] for number in present.tolist()]
+    bounds = np.concatenate([[0], np.cumsum(counts[present])])
+    return Columns(named, bounds, steps, values, wall_times)
+
+
+def blob_index(
+    tags: Sequence[str],
+    numbers: npt.NDArray[np.integer],
+    kinds: npt.NDArray[np.integer],
+    rows: Sequence[npt.NDArray[np.generic]],
+    metadata: Mapping[int, bytes | None],
+) -> BlobIndex:
+    """Index of blobs; `metadata` (a SummaryMetadata) by the number of a tag."""
+    if not len(numbers):
+        return BlobIndex()
+    described = ((number, metadata.get(number)) for number in np.unique(numbers).tolist())
+    plugins = {number: _plugin(message) for number, message in described if message}
+    return BlobIndex(BlobTags(tags, numbers, kinds, rows, plugins))
+
+
+def _plugin(metadata: bytes) -> tuple[str, bytes]:
+    """Name and content of the plugin in a SummaryMetadata, as far as it can be read."""
+    name, content = b"", b""
+    try:
+        for number, wire, first, last in fields(metadata, 0, len(metadata)):
+            if (number, wire) != (1, LENGTH):
+                continue
+            for inner, kind, start, end in fields(metadata, first, last):
+                if (inner, kind) == (1, LENGTH):
+                    name = metadata[start:end]
+                elif (inner, kind) == (2, LENGTH):
+                    content = metadata[start:end]
+    except Damaged:
+        return "", b""
+    return name.decode("utf-8", "backslashreplace"), content
+
+
+def readable_tags(tags: Iterable[bytes]) -> tuple[list[str], int]:
+    """Tags as text, distinct as they are, and how many of them are no UTF-8."""
+    named: list[str] = []
+    escaped: list[int] = []
+    for raw in tags:
+        try:
+            named.append(raw.decode("utf-8"))
+        except UnicodeDecodeError:
+            escaped.append(len(named))
+            named.append(raw.decode("utf-8", "backslashreplace"))
+    if escaped:
+        taken = set(named)
+        _tell_apart(named, taken)
+    return named, len(escaped)
+
+
+def _tell_apart(named: list[str], taken: set[str]) -> None:
+    """Mark the later ones of equal names, by a name that nothing else has."""
+    seen: set[str] = set()
+    for index, name in enumerate(named):
+        while name in seen or (name != named[index] and name in taken):
+            name += "'"
+        named[index] = name
+        seen.add(name)

@@ -17,6 +17,7 @@ from forensics.sources.events.event_file import EventFile, read_event_file
 from forensics.sources.events.hparam_sessions import logged_settings
 from forensics.sources.events.logged import logged_files
 from forensics.sources.events.writers import Writer, join_writers
+from forensics.sources.logs.curve import Logs
 from forensics.sources.logs.search import read_logs
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
@@ -105,8 +106,8 @@ def read_place(place: Place) -> Run:
     tree = place.survey()
     place.expect(tree.events)
     files = [read_event_file(place, name) for name in tree.events]
-    logs = read_logs(place, tree.others)
     writers = join_writers(files)
+    logs = read_logs(place, tree.others)
     series = series_of(writers, logs.drafts())
     runs = separate_runs(series, tree.checkpoints)
     if runs:
@@ -120,6 +121,7 @@ def read_place(place: Place) -> Run:
     if not (files or scan.checkpoints or scan.inputs or recordings or dumps or logs.inputs):
         _refuse(place, tree.warnings)
     logged = logged_files(place, writers)
+    read = (*(f.input for f in files), *scan.inputs, *logs.inputs)
     return Run(
         name=_name(place),
         root=place.label,
@@ -128,8 +130,8 @@ def read_place(place: Place) -> Run:
         checkpoint_stats=scan.checkpoints,
         recordings=recordings,
         debug_dumps=dumps,
-        inputs=_inputs(place, tree.warnings, files, [*scan.inputs, *logs.inputs]),
-        warnings=(*_warnings(tree.warnings, files, scan), *logs.all_warnings),
+        inputs=_inputs(place, tree.warnings, read),
+        warnings=_warnings(tree.warnings, files, scan, logs),
         logged=logged,
     )
 
@@ -152,15 +154,12 @@ def _refuse(place: Place, warnings: Sequence[ReadWarning]) -> None:
 
 
 def _inputs(
-    place: Place,
-    unseen: Iterable[ReadWarning],
-    files: Iterable[EventFile],
-    others: Iterable[InputFile],
+    place: Place, unseen: Iterable[ReadWarning], read: Iterable[InputFile]
 ) -> tuple[InputFile, ...]:
     """All inputs by path; a directory that was not entered is one, so that nobody misses it."""
     folders = [InputFile(w.path, "directory", 0, None, InputState(w.kind)) for w in unseen]
     changed = place.changed()
-    found = [*folders, *(_live(i, changed) for i in (*(f.input for f in files), *others))]
+    found = [*folders, *(_live(i, changed) for i in read)]
     return tuple(sorted(found, key=lambda i: i.path))
 
 
@@ -171,9 +170,10 @@ def _live(file: InputFile, changed: Collection[str]) -> InputFile:
 
 
 def _warnings(
-    found: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan
+    found: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan, logs: Logs
 ) -> tuple[ReadWarning, ...]:
-    return (*found, *(w for file in files for w in file.warnings), *scan.warnings)
+    events = (w for file in files for w in file.warnings)
+    return (*found, *events, *scan.warnings, *logs.all_warnings)
 
 
 def series_of(writers: Iterable[Writer], logged: Iterable[Draft] = ()) -> tuple[Series, ...]:

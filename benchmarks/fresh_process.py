@@ -1,16 +1,19 @@
 """CPU seconds of a fresh `forensics analyze` without replay, and of `forensics --help`.
 
-Beside it, importing TensorFlow alone, which every peer that reads checkpoints pays first.
+The target stands for a log directory of 1 MB. Beside it, importing TensorFlow alone, which every
+peer that reads checkpoints pays first.
 """
 
 from __future__ import annotations
 
-import os
-import platform
 import resource
 import subprocess
 import sys
 from pathlib import Path
+
+from side_by_side.event_sets import Models, scratch, write_scalars
+from side_by_side.machine import machine_line
+from side_by_side.table import Target
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "nine_thousand_images"
@@ -35,8 +38,8 @@ def cpu(argv: list[str]) -> float:
 
 
 def main() -> None:
-    """Print one line per command."""
-    print(f"machine: {platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
+    """Print one line per command, and the target."""
+    print(machine_line())
     for label, argv in (
         ("python -c pass", ["-c", "pass"]),
         ("forensics --help", ["-m", "forensics", "--help"]),
@@ -45,6 +48,10 @@ def main() -> None:
         ("import tensorflow", ["-c", "import tensorflow"]),
     ):
         print(f"{label:28s} {cpu(argv):6.2f} CPU s")
+    with scratch() as root:
+        write_scalars(Models(), root, 13_000, v2=True)
+        seconds = cpu(["-m", "forensics", "analyze", str(root)])
+    print(Target("forensics analyze of 1 MB, a fresh process", "CPU s", most=1).line(seconds))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from forensics.domain.diagnosis import Diagnosis
 from forensics.domain.quantity import StepAxis
 from forensics.domain.replay import ReplayResult, StepObservation
 from forensics.domain.report import SCHEMA_VERSION, Report, encode
-from forensics.domain.run import CheckpointStats, CheckpointStatus, Run, TensorStats
+from forensics.domain.run import CheckpointStats, CheckpointStatus, InputFile, Run, TensorStats
 from forensics.domain.scene import Scene
 from forensics.pipeline.curves import curves
 from forensics.pipeline.environment import environment
@@ -65,7 +65,7 @@ def assemble(analysis: Analysis) -> Report:
         "run": _run(run),
         "environment": environment(run, config, replay),
         "config": _settings(config),
-        "inputs": encode(run.inputs),
+        "inputs": [_input(file) for file in run.inputs],
         "limits": {"preset": "default", "values": encode(limits())},
         "verdict": encode(analysis.verdict),
         "series": curves(run),
@@ -88,7 +88,7 @@ def merged_config(run: Run, replay: ReplayResult | None) -> dict[str, Any]:
     The logs come first, then checkpoints from the last to the first, then the replay, which knows
     the program as it is now and not as it was.
     """
-    dated = sorted(run.checkpoints, key=lambda c: -(c.step or 0))
+    dated = sorted(run.checkpoint_stats, key=lambda c: -(c.step or 0))
     sources: list[Mapping[str, Any]] = [run.config, *(c.config for c in dated)]
     if replay is not None:
         sources.append(replay.config)
@@ -129,6 +129,14 @@ def _run(run: Run) -> dict[str, Any]:
     }
 
 
+def _input(file: InputFile) -> dict[str, Any]:
+    """Return one input; only a remote one has an etag."""
+    found: dict[str, Any] = encode(file)
+    if file.etag is None:
+        del found["etag"]
+    return found
+
+
 def _ends(times: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, ...]:
     """Return the first and last time of a curve; a time that is no number is none."""
     known = times[np.isfinite(times)]
@@ -151,7 +159,7 @@ def _indicators(run: Run, verdict: Verdict) -> Iterable[Any]:
 
 
 def _checkpoints(run: Run, verdict: Verdict) -> dict[str, Any]:
-    ordered = sorted(run.checkpoints, key=lambda c: (c.step is None, c.step or 0, c.path))
+    ordered = sorted(run.checkpoint_stats, key=lambda c: (c.step is None, c.step or 0, c.path))
     clean = [c for c in ordered if c.status is CheckpointStatus.CLEAN]
     poisoned = [c for c in ordered if c.status is CheckpointStatus.POISONED]
     earliest = _earliest(run, verdict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from forensics.domain.replay import (
     DEBUG_DUMP,
@@ -37,6 +37,7 @@ from forensics.sources.debug_dump import (
     dumps_among,
     read_debug_dump,
 )
+from forensics.sources.storage.place import Place
 
 HARMLESS = "neither the loss nor a variable takes the value (masked or cut off)"
 _LIBRARY = re.compile(r"/(site|dist)-packages/|/lib/python\d|^<|__autograph_generated_file")
@@ -47,7 +48,7 @@ class RecordedDump:
 
     Parameters
     ----------
-    root : Path
+    place : Place
         The log directory.
     files : iterable of str
         The dump files below it.
@@ -60,8 +61,8 @@ class RecordedDump:
         Damaged places and limits.
     """
 
-    def __init__(self, root: Path, files: Iterable[str]) -> None:
-        dumps = [read_debug_dump(root, name, own) for name, own in dumps_among(files).items()]
+    def __init__(self, place: Place, files: Iterable[str]) -> None:
+        dumps = [read_debug_dump(place, name, own) for name, own in dumps_among(files).items()]
         self.inputs: tuple[InputFile, ...] = tuple(i for d in dumps for i in d.inputs)
         self.warnings: tuple[ReadWarning, ...] = tuple(w for d in dumps for w in d.warnings)
         self._dumps = dumps

@@ -1,9 +1,9 @@
 """CRC-32C of whole buffers: in hardware through the package ``crc32c``, else in NumPy.
 
 The package is a dependency that may be missing (no wheel, no compiler): the answers are the same.
-The checksum is linear over GF(2) [1]_: in NumPy, words of eight bytes are looked up all at once,
-then neighbours are joined pairwise by advancing the left one over the length of the right one. Leading zero bytes
-change nothing when the register starts at 0, so that a block is padded at its front.
+In NumPy, the checksum is linear over GF(2) [1]_: eight-byte words are looked up all at once, then
+neighbours are joined pairwise by advancing the left one over the length of the right one. Leading
+zero bytes change nothing when the register starts at 0, so that a block is padded at its front.
 
 References
 ----------
@@ -34,7 +34,6 @@ _SMALL = 64
 
 
 def byte_table() -> Words:
-    """Table of what each byte leaves in a register of 0."""
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, (table >> 1) ^ np.uint32(_POLYNOMIAL), table >> 1)

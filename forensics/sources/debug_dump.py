@@ -12,11 +12,11 @@ import re
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from forensics.domain.run import InputFile, ReadWarning
 from forensics.errors import Damaged
 from forensics.sources.events.record_file import RecordFile
+from forensics.sources.storage.place import Place
 from forensics.sources.wire import FIXED32, FIXED64, LENGTH, VARINT, fields, signed, varint
 
 KIND = "debug_dump"
@@ -138,17 +138,17 @@ def _place(path: str) -> int:
     return _PARTS.index(path.rsplit(".", 1)[1])
 
 
-def read_debug_dump(root: Path, name: str, files: Iterable[str]) -> DebugDump:
+def read_debug_dump(place: Place, name: str, files: Iterable[str]) -> DebugDump:
     """Read a dump.
 
     Parameters
     ----------
-    root : Path
+    place : Place
         The log directory.
     name : str
         Common beginning of its files.
     files : iterable of str
-        Its files, relative to `root`.
+        Its files, relative to `place`.
 
     Returns
     -------
@@ -157,12 +157,12 @@ def read_debug_dump(root: Path, name: str, files: Iterable[str]) -> DebugDump:
     """
     dump = DebugDump(name)
     for file in files:
-        _read_file(dump, root / file, file)
+        _read_file(dump, place, file)
     return dump
 
 
-def _read_file(dump: DebugDump, path: Path, name: str) -> None:
-    file, kept, damaged = RecordFile(path, name, KIND), 0, 0
+def _read_file(dump: DebugDump, place: Place, name: str) -> None:
+    file, kept, damaged = RecordFile(place, name, KIND), 0, 0
     for block in file.blocks():
         for start, end in zip(block.starts, block.ends, strict=True):
             kept += 1

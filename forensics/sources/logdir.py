@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,17 +14,27 @@ from forensics.domain.run import InputFile, InputState, ReadWarning, Run, Series
 from forensics.errors import NothingToAnalyze, SeveralRuns
 from forensics.sources.debug_dump import dump_files
 from forensics.sources.events.event_file import EventFile, read_event_file
+from forensics.sources.events.hparam_sessions import logged_settings
+from forensics.sources.events.logged import logged_files
 from forensics.sources.events.writers import Writer, join_writers
+from forensics.sources.graphs.logged import graph_settings
+from forensics.sources.logs.curve import Logs
+from forensics.sources.logs.search import read_logs
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
 from forensics.sources.step_axes import Draft, settle
-from forensics.sources.storage.tree import is_event_file, survey
+from forensics.sources.storage.locate import locate
+from forensics.sources.storage.place import Place
+from forensics.sources.storage.tree import is_event_file
 from forensics.sources.tags import Meaning, is_residual, meaning
 
 if TYPE_CHECKING:
     from forensics.sources.checkpoints.scan import CheckpointScan
 
-_SOUGHT = "event files (*tfevents*), checkpoints (*.index, *.weights.h5, *.keras) and recordings"
+_SOUGHT = (
+    "event files (*tfevents*), checkpoints (*.index, *.weights.h5, *.keras), recordings and logs "
+    "(printed progress, notebooks, CSV and JSON)"
+)
 _NEVER_NEGATIVE = (Quantity.GRADIENT_NORM, Quantity.WEIGHT_NORM)
 
 
@@ -34,7 +44,8 @@ def read(path: str | Path) -> Run:
     Parameters
     ----------
     path : str or Path
-        A log directory, of which everything below is one run, or one event file.
+        A log directory, of which everything below is one run, or one event file; or a URL of
+        either (``s3://bucket/run``, ``gs://``, ``hf://``, ``https://``, ``memory://``).
 
     Returns
     -------
@@ -45,87 +56,131 @@ def read(path: str | Path) -> Run:
     ------
     NothingToAnalyze
         There is no such path, or neither event file nor checkpoint nor recording below it.
+    UsageError
+        It is a URL that cannot be listed, or its package is not installed.
     SeveralRuns
         It holds several independent runs.
     """
-    root = Path(path)
-    # exists() would say no to a directory that may not be looked at.
-    if not os.path.lexists(root):
-        raise NothingToAnalyze(f"{root}: there is no such file or directory")
-    return _read_directory(root) if root.is_dir() else _read_file(root)
+    place, name = locate(path)
+    return read_place(place) if name is None else _read_file(place, name)
 
 
-def _read_file(path: Path) -> Run:
-    file = read_event_file(path, path.name)
-    if not is_event_file(path.name) and file.n_events == 0:
-        raise NothingToAnalyze(
-            f"{path}: neither a log directory nor an event file that can be read"
-        )
-    series = series_of(join_writers([file]))
+def _read_log(place: Place, name: str) -> Run | None:
+    """Read one log that is no event file; None where it is none."""
+    logs = read_logs(place, [name])
+    if not logs.inputs:
+        return None
     return Run(
-        name=path.name,
-        root=str(path.parent),
-        series=series,
-        inputs=(file.input,),
-        warnings=file.warnings,
+        name=name,
+        root=place.label,
+        series=series_of((), logs.drafts()),
+        config=logs.config,
+        inputs=tuple(logs.inputs),
+        warnings=tuple(logs.all_warnings),
     )
 
 
-def _read_directory(root: Path) -> Run:
-    tree = survey(root)
-    files = [read_event_file(root / name, name) for name in tree.events]
-    series = series_of(join_writers(files))
+def _read_file(place: Place, name: str) -> Run:
+    log = None if is_event_file(name) else _read_log(place, name)
+    if log is not None:
+        return log
+    file = read_event_file(place, name)
+    if not is_event_file(name) and file.n_events == 0:
+        raise NothingToAnalyze(
+            f"{place.label}/{name}: neither a log directory nor an event file that can be read"
+        )
+    writers = join_writers([file])
+    logged = logged_files(place, writers)
+    drawn, undrawn = graph_settings(place, [file])
+    return Run(
+        name=name,
+        root=place.label,
+        series=series_of(writers),
+        config={**drawn, **logged_settings(logged)},
+        inputs=(file.input,),
+        warnings=(*file.warnings, *undrawn),
+        logged=logged,
+    )
+
+
+def read_place(place: Place) -> Run:
+    """Read everything below the root of a place as one training run; raises as `read` does."""
+    tree = place.survey()
+    place.expect(tree.events)
+    files = [read_event_file(place, name) for name in tree.events]
+    writers = join_writers(files)
+    logs = read_logs(place, tree.others)
+    series = series_of(writers, logs.drafts())
     runs = separate_runs(series, tree.checkpoints)
     if runs:
         raise SeveralRuns(runs)
     from forensics.sources.checkpoints.scan import read_checkpoints
 
-    scan = read_checkpoints(root)
+    place.expect(tree.checkpoints)
+    scan = read_checkpoints(place, tree)
     recordings = recorded_batches(tree.others)
     dumps = dump_files(tree.others)
-    if not (files or scan.checkpoints or scan.inputs or recordings or dumps):
-        _refuse(root, tree.warnings)
+    if not (files or scan.checkpoints or scan.inputs or recordings or dumps or logs.inputs):
+        _refuse(place, tree.warnings)
+    logged = logged_files(place, writers)
+    drawn, undrawn = graph_settings(place, files)
+    read = (*(f.input for f in files), *scan.inputs, *logs.inputs)
     return Run(
-        name=root.resolve().name or str(root),
-        root=str(root),
+        name=_name(place),
+        root=place.label,
         series=series,
-        checkpoints=scan.checkpoints,
+        config={**drawn, **logs.config, **logged_settings(logged)},
+        checkpoint_stats=scan.checkpoints,
         recordings=recordings,
         debug_dumps=dumps,
-        inputs=_inputs(tree.warnings, files, scan),
-        warnings=_warnings(tree.warnings, files, scan),
+        inputs=_inputs(place, tree.warnings, read),
+        warnings=_warnings([*tree.warnings, *undrawn], files, scan, logs),
+        logged=logged,
     )
 
 
-def _refuse(root: Path, warnings: Sequence[ReadWarning]) -> None:
+def _name(place: Place) -> str:
+    if place.local is None:
+        return place.label.rstrip("/").rpartition("/")[2]
+    return place.local.resolve().name or place.label
+
+
+def _refuse(place: Place, warnings: Sequence[ReadWarning]) -> None:
     """Say that there is nothing, and whether that may be because it could not be looked for."""
     denied = [w.path for w in warnings if w.kind == "denied"]
     if denied == ["."]:
-        raise NothingToAnalyze(f"{root}: {warnings[0].detail}")
+        raise NothingToAnalyze(f"{place.label}: {warnings[0].detail}")
     hidden = f" ({len(denied)} directories cannot be read)" if denied else ""
-    raise NothingToAnalyze(f"{root}: nothing to analyse; looked for {_SOUGHT} below it{hidden}")
+    raise NothingToAnalyze(
+        f"{place.label}: nothing to analyse; looked for {_SOUGHT} below it{hidden}"
+    )
 
 
 def _inputs(
-    unseen: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan
+    place: Place, unseen: Iterable[ReadWarning], read: Iterable[InputFile]
 ) -> tuple[InputFile, ...]:
     """All inputs by path; a directory that was not entered is one, so that nobody misses it."""
     folders = [InputFile(w.path, "directory", 0, None, InputState(w.kind)) for w in unseen]
-    found = [*folders, *(f.input for f in files), *scan.inputs]
+    changed = place.changed()
+    found = [*folders, *(_live(i, changed) for i in read)]
     return tuple(sorted(found, key=lambda i: i.path))
 
 
+def _live(file: InputFile, changed: Collection[str]) -> InputFile:
+    """Say of a file that was written anew while it was read that nothing more can be said."""
+    unread = file.state is InputState.DENIED
+    return replace(file, state=InputState.LIVE) if file.path in changed and not unread else file
+
+
 def _warnings(
-    found: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan
+    found: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan, logs: Logs
 ) -> tuple[ReadWarning, ...]:
-    """All warnings, once where two readers met the same obstacle."""
-    collected = [*found, *(w for file in files for w in file.warnings), *scan.warnings]
-    unique = {(w.path, w.offset, w.kind): w for w in reversed(collected)}
-    return tuple(w for w in collected if unique[w.path, w.offset, w.kind] is w)
+    events = (w for file in files for w in file.warnings)
+    return (*found, *events, *scan.warnings, *logs.all_warnings)
 
 
-def series_of(writers: Iterable[Writer]) -> tuple[Series, ...]:
-    """Series of all writers, classified, on 0-based batch or epoch axes."""
+def series_of(writers: Iterable[Writer], logged: Iterable[Draft] = ()) -> tuple[Series, ...]:
+    """Series of all writers and other logs, classified, on 0-based batch or epoch axes."""
     drafts = [
         Draft(
             writer.name,
@@ -139,6 +194,7 @@ def series_of(writers: Iterable[Writer]) -> tuple[Series, ...]:
         for writer in writers
         for tag, column in sorted(writer.columns.items())
     ]
+    drafts += logged
     for draft in drafts:
         _doubt(draft)
     _stand_in(drafts)
@@ -173,4 +229,6 @@ def _series(draft: Draft) -> Series:
         wall_times=draft.wall_times,
         layer=draft.meaning.layer,
         shift=draft.shift,
+        fidelity=draft.fidelity,
+        watched=draft.watched,
     )

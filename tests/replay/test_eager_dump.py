@@ -16,6 +16,7 @@ from forensics.replay.worker.localising.graph_health import Node, reached
 from forensics.report.html import render_html
 from forensics.report.terminal import render_terminal
 from forensics.sources.debug_dump import MAX_WARNINGS, DebugDump, DumpedCall, read_debug_dump
+from forensics.sources.storage.place import Directory
 from tests.sources.event_writer import record
 
 
@@ -92,7 +93,7 @@ def test_more_births_than_are_followed_are_told() -> None:
 def test_damaged_records_are_told_up_to_a_limit(tmp_path: Path) -> None:
     name = "tfdbg_events.1.vm.execution"
     (tmp_path / name).write_bytes(record(b"\x4a\x7f") * (MAX_WARNINGS + 30))
-    warnings = read_debug_dump(tmp_path, "tfdbg_events.1.vm", [name]).warnings
+    warnings = read_debug_dump(Directory(tmp_path), "tfdbg_events.1.vm", [name]).warnings
     assert len(warnings) == MAX_WARNINGS + 1
     assert warnings[-1].detail == "30 more damaged records are not listed"
 

@@ -14,6 +14,7 @@ from forensics.domain.replay import Phase, ReplayStatus
 from forensics.pipeline.analysis import analyze
 from forensics.replay.recorded_dump import RecordedDump
 from forensics.sources.debug_dump import dump_files, dumps_among, read_debug_dump
+from forensics.sources.storage.place import Directory
 from tests.replay.replaying import PROGRAMS, line_of
 
 pytestmark = pytest.mark.tf
@@ -32,7 +33,7 @@ def dumped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def judged(folder: Path) -> RecordedDump:
-    return RecordedDump(folder, dump_files(p.name for p in folder.iterdir()))
+    return RecordedDump(Directory(folder), dump_files(p.name for p in folder.iterdir()))
 
 
 def test_the_first_harmful_op_of_a_dump_is_named_with_its_call_and_line(dumped: Path) -> None:
@@ -94,7 +95,7 @@ def test_damage_is_a_warning_and_never_an_exception(dumped: Path, tmp_path: Path
             data[at : at + 64] = bytes(64)
         (tmp_path / name).write_bytes(bytes(data))
         ((prefix, _),) = dumps_among([name]).items()
-        dump = read_debug_dump(tmp_path, prefix, [name])
+        dump = read_debug_dump(Directory(tmp_path), prefix, [name])
         assert dump.inputs[0].path == name
         if bytes(data) != sound[name] and kind != 1:
             assert dump.warnings or dump.inputs[0].state.value != "complete"

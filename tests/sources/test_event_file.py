@@ -11,13 +11,14 @@ import pytest
 
 from forensics.domain.run import InputState
 from forensics.sources.events.event_file import EventFile, read_event_file
+from forensics.sources.storage.place import Directory
 from tests.sources import event_writer as ew
 
 CURVE = [2.0, 1.5, float("nan"), 1.25]
 
 
 def read(path: Path) -> EventFile:
-    return read_event_file(path, "logs/" + path.name)
+    return read_event_file(Directory(path.parent), path.name)
 
 
 def values(file: EventFile, tag: str = "loss") -> list[float]:
@@ -27,7 +28,7 @@ def values(file: EventFile, tag: str = "loss") -> list[float]:
 def test_a_sound_file(tmp_path: Path) -> None:
     path = ew.write(tmp_path, ew.scalars("loss", CURVE))
     file = read(path)
-    assert file.input.path == "logs/" + path.name
+    assert file.input.path == path.name
     assert file.input.kind == "events"
     assert file.input.bytes == path.stat().st_size
     assert file.input.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -185,7 +186,7 @@ def test_what_cannot_be_opened_is_denied(tmp_path: Path, monkeypatch: pytest.Mon
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("forensics.sources.events.event_file.os.open", refuse)
+    monkeypatch.setattr("forensics.sources.storage.local_file.os.open", refuse)
     file = read(path)
     assert file.input.state is InputState.DENIED
     assert "Permission denied" in file.warnings[0].detail
@@ -197,7 +198,7 @@ def test_a_read_error_is_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("forensics.sources.events.event_file.os.read", fail)
+    monkeypatch.setattr("forensics.sources.storage.local_file.os.pread", fail)
     assert read(path).input.state is InputState.DENIED
 
 
@@ -206,18 +207,18 @@ def test_a_file_that_changes_meanwhile_is_live(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     path = ew.write(tmp_path, ew.scalars("loss", CURVE))
-    real = os.read
+    real = os.pread
 
-    def meanwhile(descriptor: int, count: int) -> bytes:
+    def meanwhile(descriptor: int, count: int, offset: int) -> bytes:
         if change == "shrinks":
             os.truncate(path, path.stat().st_size - 20)
-            return real(descriptor, count)
-        data = real(descriptor, count)
+            return real(descriptor, count, offset)
+        data = real(descriptor, count, offset)
         with path.open("ab") as file:
             file.write(ew.scalars("loss", [9.0], first=4))
         return data
 
-    monkeypatch.setattr("forensics.sources.events.event_file.os.read", meanwhile)
+    monkeypatch.setattr("forensics.sources.storage.local_file.os.pread", meanwhile)
     file = read(path)
     assert file.input.state is InputState.LIVE
     assert len(values(file)) == (4 if change == "grows" else 3)
@@ -226,7 +227,7 @@ def test_a_file_that_changes_meanwhile_is_live(
 def test_pieces_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = ew.write(tmp_path, ew.scalars("loss", [float(i) for i in range(50)]))
     whole = read(path)
-    monkeypatch.setattr("forensics.sources.events.event_file._PIECE", 37)
+    monkeypatch.setattr("forensics.sources.storage.blob.PIECE", 37)
     assert values(read(path)) == values(whole)
     path.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
     assert values(read(path)) == values(whole)

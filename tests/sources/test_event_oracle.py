@@ -12,6 +12,7 @@ from forensics.domain.quantity import Quantity, StepAxis
 from forensics.domain.run import InputState
 from forensics.sources.events.event_file import read_event_file
 from forensics.sources.logdir import read
+from forensics.sources.storage.place import Directory
 
 pytestmark = pytest.mark.tf
 
@@ -39,7 +40,7 @@ def _by_tensorboard(path: Path) -> dict[str, list[tuple[int, bytes, float]]]:
 
 
 def _by_us(path: Path) -> dict[str, list[tuple[int, bytes, float]]]:
-    file = read_event_file(path, path.name)
+    file = read_event_file(Directory(path.parent), path.name)
     assert file.input.state is InputState.COMPLETE
     assert file.warnings == ()
     return {
@@ -78,7 +79,7 @@ def test_summaries_of_tensorflow_2(tmp_path: Path) -> None:
     found = _by_us(path)
     assert found == _by_tensorboard(path)
     assert len(found) == 9
-    assert read_event_file(path, "x").other["tensor"] == 4
+    assert read_event_file(Directory(path.parent), path.name).other["tensor"] == 4
 
 
 def test_summaries_of_tensorflow_1(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_summaries_of_tensorflow_1(tmp_path: Path) -> None:
     writer.close()
     path = _only_file(tmp_path)
     assert _by_us(path) == _by_tensorboard(path)
-    assert read_event_file(path, "x").other["histogram"] == 40
+    assert read_event_file(Directory(path.parent), path.name).other["histogram"] == 40
 
 
 def test_the_writer_of_tensorboard(tmp_path: Path) -> None:

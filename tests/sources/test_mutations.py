@@ -13,6 +13,7 @@ import pytest
 
 from forensics.domain.run import InputState
 from forensics.sources.events.event_file import EventFile, read_event_file
+from forensics.sources.storage.place import Directory
 from tests.sources import event_writer as ew
 
 Point = tuple[str, int, bytes, float]
@@ -105,7 +106,7 @@ def sound() -> bytes:
 
 def read(path: Path, data: bytes) -> EventFile:
     path.write_bytes(data)
-    return read_event_file(path, path.name)
+    return read_event_file(Directory(path.parent), path.name)
 
 
 @pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__name__.strip("_"))

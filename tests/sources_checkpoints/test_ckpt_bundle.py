@@ -26,6 +26,7 @@ from forensics.sources.checkpoints.bundle_entries import read_index
 from forensics.sources.checkpoints.bundle_table import Table
 from forensics.sources.checkpoints.scan import CheckpointScan, read_checkpoints
 from forensics.sources.checksum import crc32c, mask
+from forensics.sources.storage.place import Directory
 from tests.sources_checkpoints.encode import bundle_index, entry, message, number, table
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "checkpoints"
@@ -55,7 +56,7 @@ def write(
 
 
 def test_a_keras_3_bundle() -> None:
-    checkpoint = only(read_checkpoints(DATA / "adam"))
+    checkpoint = only(read_checkpoints(Directory(DATA / "adam")))
     assert (checkpoint.path, checkpoint.status) == ("ckpt-1", CheckpointStatus.CLEAN)
     assert (checkpoint.step, checkpoint.step_source) == (4, StepSource.VARIABLE)
     assert checkpoint.config == {"optimizer": "Adam"}
@@ -74,7 +75,7 @@ def test_a_keras_3_bundle() -> None:
 
 
 def test_slices_are_joined_and_names_tell_slots() -> None:
-    checkpoint = only(read_checkpoints(DATA / "partitioned"))
+    checkpoint = only(read_checkpoints(Directory(DATA / "partitioned")))
     by_name = {t.name: t for t in checkpoint.tensors}
     assert by_name["w"].shape == (10, 4)
     assert by_name["w"].count == 40
@@ -88,7 +89,7 @@ def test_slices_are_joined_and_names_tell_slots() -> None:
 
 def test_a_non_finite_weight_poisons(tmp_path: Path) -> None:
     write(tmp_path, {"w": np.array([[1, np.nan], [np.inf, -np.inf]]), "b": np.zeros(3)})
-    checkpoint = only(read_checkpoints(tmp_path))
+    checkpoint = only(read_checkpoints(Directory(tmp_path)))
     assert checkpoint.status is CheckpointStatus.POISONED
     (bad,) = checkpoint.bad_tensors
     assert (bad.name, bad.nan, bad.pos_inf, bad.neg_inf, bad.count) == ("w", 1, 1, 1, 4)
@@ -96,7 +97,7 @@ def test_a_non_finite_weight_poisons(tmp_path: Path) -> None:
 
 def test_a_missing_shard(tmp_path: Path) -> None:
     shutil.copy(DATA / "adam" / "ckpt-1.index", tmp_path)
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     checkpoint = only(scan)
     assert (checkpoint.status, checkpoint.tensors) == (CheckpointStatus.DAMAGED, ())
     (warning,) = scan.warnings
@@ -107,7 +108,7 @@ def test_a_missing_shard(tmp_path: Path) -> None:
 
 def test_a_missing_index(tmp_path: Path) -> None:
     shutil.copy(DATA / "adam" / f"ckpt-1{SHARD}", tmp_path)
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     assert only(scan).status is CheckpointStatus.DAMAGED
     assert [w.kind for w in scan.warnings] == ["missing_index"]
 
@@ -118,7 +119,7 @@ def test_a_flipped_byte_costs_one_tensor(tmp_path: Path) -> None:
     content = bytearray(shard.read_bytes())
     content[17] ^= 0x40
     shard.write_bytes(content)
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     checkpoint = only(scan)
     assert checkpoint.status is CheckpointStatus.DAMAGED
     assert [t.name for t in checkpoint.tensors] == ["a", "c"]
@@ -136,7 +137,7 @@ def test_a_truncated_shard_keeps_what_is_there(tmp_path: Path) -> None:
     prefix = write(tmp_path, {"a": np.ones(4), "b": np.ones(4)})
     shard = Path(f"{prefix}{SHARD}")
     shard.write_bytes(shard.read_bytes()[:20])
-    checkpoint = only(read_checkpoints(tmp_path))
+    checkpoint = only(read_checkpoints(Directory(tmp_path)))
     assert checkpoint.status is CheckpointStatus.DAMAGED
     assert [t.name for t in checkpoint.tensors] == ["a"]
 
@@ -148,7 +149,7 @@ def test_a_slice_that_fails_costs_its_variable(tmp_path: Path) -> None:
     content = bytearray(shard.read_bytes())
     content[index.slices["w"][1].offset] ^= 1
     shard.write_bytes(content)
-    names = {t.name for t in only(read_checkpoints(tmp_path)).tensors}
+    names = {t.name for t in only(read_checkpoints(Directory(tmp_path))).tensors}
     assert "w" not in names
     assert "w/Adam" in names
 
@@ -183,7 +184,7 @@ OK = crc32c(GOOD)
 )
 def test_entries_that_no_writer_writes(tmp_path: Path, poked: bytes, kind: str) -> None:
     write(tmp_path, {"w": np.arange(4)}, poke={"w": poked})
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     assert only(scan).status is CheckpointStatus.DAMAGED
     assert [w.kind for w in scan.warnings] == [kind]
 
@@ -191,7 +192,7 @@ def test_entries_that_no_writer_writes(tmp_path: Path, poked: bytes, kind: str) 
 def test_two_tensors_in_one_place(tmp_path: Path) -> None:
     same = entry(FLOAT, [4], 0, 16, OK)
     write(tmp_path, {"a": np.arange(4), "b": np.arange(4)}, poke={"b": same})
-    assert [w.kind for w in read_checkpoints(tmp_path).warnings] == ["overlap"]
+    assert [w.kind for w in read_checkpoints(Directory(tmp_path)).warnings] == ["overlap"]
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,10 @@ def test_mutants_are_damaged_or_the_same(
     shutil.copytree(DATA / folder, root, dirs_exist_ok=True)
     (target,) = root.glob(f"*{suffix}")
     target.write_bytes(_mutant(target.read_bytes(), seed))
-    before, after = only(read_checkpoints(DATA / folder)), only(read_checkpoints(root))
+    before, after = (
+        only(read_checkpoints(Directory(DATA / folder))),
+        only(read_checkpoints(Directory(root))),
+    )
     assert _without_kinds(after) <= _without_kinds(before)
     if after.status is not CheckpointStatus.DAMAGED:
         assert repr(after.tensors) == repr(before.tensors)
@@ -307,6 +311,6 @@ def test_a_variable_that_the_graph_does_not_know(tmp_path: Path) -> None:
     end = _first_block_end(whole)
     block = whole[: end + 1].replace(b"moving_mean", b"moving_meat")
     path.write_bytes(block + struct.pack("<I", mask(crc32c(block))) + whole[end + 5 :])
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     assert only(scan).status is CheckpointStatus.DAMAGED
     assert [w.kind for w in scan.warnings] == ["key_mismatch", "key_mismatch"]

@@ -27,6 +27,7 @@ from forensics.domain.run import (
 )
 from forensics.sources.checkpoints.keras_config import settings
 from forensics.sources.checkpoints.scan import CheckpointScan, read_checkpoints
+from forensics.sources.storage.place import Directory
 
 W, S, O = TensorKind.WEIGHT, TensorKind.SLOT, TensorKind.OTHER  # noqa: E741
 
@@ -114,7 +115,7 @@ def archive(
 
 def test_a_weights_file(tmp_path: Path) -> None:
     (tmp_path / "step_000040.weights.h5").write_bytes(weights())
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     checkpoint = only(scan)
     assert {t.name: t.kind for t in checkpoint.tensors} == {
         "layers/dense/vars/0": W, "layers/dense/vars/1": W,
@@ -135,7 +136,7 @@ def test_a_weights_file(tmp_path: Path) -> None:
 
 def test_slots_begin_at_one_under_a_schedule(tmp_path: Path) -> None:
     (tmp_path / "last.weights.h5").write_bytes(weights(scheduled=True))
-    checkpoint = only(read_checkpoints(tmp_path))
+    checkpoint = only(read_checkpoints(Directory(tmp_path)))
     assert {t.name: t.kind for t in checkpoint.tensors}["optimizer/vars/1"] is S
     assert checkpoint.config == {"optimizer": "Adam"}
     assert (checkpoint.step, checkpoint.step_source) == (40, StepSource.ITERATIONS)
@@ -146,7 +147,7 @@ def test_an_optimizer_by_another_name(tmp_path: Path) -> None:
         file.move("optimizer", "critic_rule")
 
     (tmp_path / "a.weights.h5").write_bytes(weights(rename))
-    kinds = {t.name: t.kind for t in only(read_checkpoints(tmp_path)).tensors}
+    kinds = {t.name: t.kind for t in only(read_checkpoints(Directory(tmp_path))).tensors}
     assert (kinds["critic_rule/vars/0"], kinds["critic_rule/vars/2"]) == (O, S)
 
 
@@ -156,7 +157,7 @@ def test_weights_and_slots_poison(tmp_path: Path, where: str) -> None:
         file[where][0, 1] = -np.inf
 
     (tmp_path / "a.weights.h5").write_bytes(weights(poison))
-    checkpoint = only(read_checkpoints(tmp_path))
+    checkpoint = only(read_checkpoints(Directory(tmp_path)))
     assert checkpoint.status is CheckpointStatus.POISONED
     assert where in {t.name for t in checkpoint.bad_tensors}
 
@@ -175,7 +176,7 @@ def test_dtypes_and_layouts(tmp_path: Path) -> None:
         group["5"] = np.array([1.5, 2], ">f8")
 
     (tmp_path / "a.weights.h5").write_bytes(weights(add))
-    checkpoint = only(read_checkpoints(tmp_path))
+    checkpoint = only(read_checkpoints(Directory(tmp_path)))
     found = {t.name.removeprefix("layers/more/vars/"): t for t in checkpoint.tensors}
     assert (found["0"].dtype, found["0"].nan, found["0"].max) == ("bfloat16", 1, 1.0)
     for name in "12":
@@ -226,7 +227,7 @@ def _chunks_never_written(file: h5py.File) -> None:
 )
 def test_hostile_weights(tmp_path: Path, change: Callable[[h5py.File], None], kind: str) -> None:
     (tmp_path / "a.weights.h5").write_bytes(weights(change))
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     assert only(scan).status is CheckpointStatus.DAMAGED
     assert [w.kind for w in scan.warnings] == [kind]
     assert len(only(scan).tensors) == 10
@@ -238,7 +239,7 @@ def test_loops_of_hard_links_end(tmp_path: Path) -> None:
         file["layers/dense/twice"] = file["layers/dense/vars/0"]
 
     (tmp_path / "a.weights.h5").write_bytes(weights(loop))
-    checkpoint = only(read_checkpoints(tmp_path))
+    checkpoint = only(read_checkpoints(Directory(tmp_path)))
     assert checkpoint.status is CheckpointStatus.CLEAN
     assert len(checkpoint.tensors) == 10
 
@@ -246,7 +247,7 @@ def test_loops_of_hard_links_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, 7, 100, 3000])
 def test_truncated_weights(tmp_path: Path, size: int) -> None:
     (tmp_path / "step_7.weights.h5").write_bytes(weights()[:size])
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     checkpoint = only(scan)
     assert (checkpoint.status, checkpoint.step) == (CheckpointStatus.DAMAGED, 7)
     assert [w.kind for w in scan.warnings] == ["unreadable"]
@@ -256,7 +257,9 @@ def test_truncated_weights(tmp_path: Path, size: int) -> None:
 def test_somebodys_data_set_is_no_checkpoint(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "images.h5", "w") as file:
         file["x"] = np.full(4, np.nan)
-    assert read_checkpoints(tmp_path) == type(read_checkpoints(tmp_path))((), (), ())
+    assert read_checkpoints(Directory(tmp_path)) == type(read_checkpoints(Directory(tmp_path)))(
+        (), (), ()
+    )
 
 
 def test_a_model_in_the_older_format(tmp_path: Path) -> None:
@@ -269,7 +272,7 @@ def test_a_model_in_the_older_format(tmp_path: Path) -> None:
         file.attrs["training_config"] = json.dumps(
             {"loss": "mse", "optimizer_config": {"class_name": "Adam", "config": {}}}
         )
-    checkpoint = only(read_checkpoints(tmp_path))
+    checkpoint = only(read_checkpoints(Directory(tmp_path)))
     assert {t.name.rpartition("/")[2]: t.kind for t in checkpoint.tensors} == {
         "kernel": W, "iteration": O, "learning_rate": O, "out_kernel_momentum": S,
     }  # fmt: skip
@@ -281,7 +284,7 @@ def test_a_model_in_the_older_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_an_archive(tmp_path: Path, method: int) -> None:
     (tmp_path / "ckpt_00040.keras").write_bytes(archive(weights(), method=method))
-    checkpoint = only(read_checkpoints(tmp_path))
+    checkpoint = only(read_checkpoints(Directory(tmp_path)))
     assert (checkpoint.status, checkpoint.step) == (CheckpointStatus.CLEAN, 40)
     assert len(checkpoint.tensors) == 10
     assert checkpoint.config == {
@@ -324,7 +327,7 @@ def test_two_members_of_one_name(tmp_path: Path) -> None:
         with zipfile.ZipFile(image, "a") as file:
             file.writestr("config.json", "{}")
     (tmp_path / "a.keras").write_bytes(image.getvalue())
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     assert only(scan).status is CheckpointStatus.DAMAGED
     assert [w.kind for w in scan.warnings] == ["duplicate_member"]
 
@@ -334,7 +337,7 @@ def test_a_configuration_that_inflates(tmp_path: Path) -> None:
     content = archive(weights(), huge, method=zipfile.ZIP_DEFLATED)
     assert len(content) < 200_000
     (tmp_path / "a.keras").write_bytes(content)
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     assert [w.kind for w in scan.warnings] == ["limit"]
     assert scan.inputs[0].state is InputState.LIMIT
 
@@ -342,7 +345,7 @@ def test_a_configuration_that_inflates(tmp_path: Path) -> None:
 @pytest.mark.parametrize("config", [b"[1]", b"{", b"[" * 100_000, b"\xff\xfe{"])
 def test_a_configuration_that_is_none(tmp_path: Path, config: bytes) -> None:
     (tmp_path / "a.keras").write_bytes(archive(weights(), config))
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     checkpoint = only(scan)
     assert [w.kind for w in scan.warnings] == ["bad_config"]
     assert (checkpoint.status, len(checkpoint.tensors)) == (CheckpointStatus.DAMAGED, 10)
@@ -351,7 +354,7 @@ def test_a_configuration_that_is_none(tmp_path: Path, config: bytes) -> None:
 def test_an_archive_without_weights(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.keras", "w") as file:
         file.writestr("config.json", json.dumps(CONFIG))
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     assert [w.kind for w in scan.warnings] == ["missing_member"]
     assert only(scan).config["loss"] == "binary_crossentropy"
 
@@ -373,7 +376,7 @@ def test_mutants_of_an_archive_are_damaged_or_the_same(
         mutant[where] ^= rng.randrange(1, 256)
     root = tmp_path_factory.mktemp("mutant")
     (root / "a.keras").write_bytes(ARCHIVE)
-    before = only(read_checkpoints(root))
+    before = only(read_checkpoints(Directory(root)))
     (root / "a.keras").write_bytes(mutant)
-    after = only(read_checkpoints(root))
+    after = only(read_checkpoints(Directory(root)))
     assert after.status is CheckpointStatus.DAMAGED or repr(after.tensors) == repr(before.tensors)

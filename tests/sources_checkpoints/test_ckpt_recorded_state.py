@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from forensics.domain.run import CheckpointFormat, CheckpointStats, CheckpointStatus, TensorKind
 from forensics.recorder.files import as_bytes, write_npz
 from forensics.sources.checkpoints.scan import read_checkpoints, read_recorded_states
+from forensics.sources.storage.place import Directory
 
 
 def described(role: str, path: str, dtype: str) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def state(path: Path, changed: dict[str, Any] | None = None, variables: Any = No
 
 
 def only(root: Path) -> CheckpointStats:
-    (checkpoint,) = read_checkpoints(root).checkpoints
+    (checkpoint,) = read_checkpoints(Directory(root)).checkpoints
     return checkpoint
 
 
@@ -66,8 +67,8 @@ def test_a_state_is_a_checkpoint_of_the_run(tmp_path: Path) -> None:
 
 def test_a_state_elsewhere_is_read_by_its_folder_and_not_by_chance(tmp_path: Path) -> None:
     state(tmp_path / "ticket/state-000000040.npz")
-    assert read_checkpoints(tmp_path).checkpoints == ()
-    (found,) = read_recorded_states(tmp_path / "ticket").checkpoints
+    assert read_checkpoints(Directory(tmp_path)).checkpoints == ()
+    (found,) = read_recorded_states(Directory(tmp_path / "ticket")).checkpoints
     assert (found.path, found.step) == ("state-000000040.npz", 40)
 
 
@@ -132,11 +133,11 @@ def test_mutants_are_damaged_or_the_same(
 )
 def test_a_map_of_shards_that_is_none_is_damaged(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.weights.json").write_text(text)
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     assert [c.status for c in scan.checkpoints] == [CheckpointStatus.DAMAGED]
     assert [w.kind for w in scan.warnings] == ["bad_map"]
 
 
 def test_a_json_document_of_another_name_is_none(tmp_path: Path) -> None:
     (tmp_path / "weights.json").write_text(json.dumps({"weight_map": {}}))
-    assert read_checkpoints(tmp_path).checkpoints == ()
+    assert read_checkpoints(Directory(tmp_path)).checkpoints == ()

@@ -12,6 +12,7 @@ import pytest
 
 from forensics.domain.run import CheckpointStats, CheckpointStatus, StepSource, TensorKind
 from forensics.sources.checkpoints.scan import CheckpointScan, read_checkpoints
+from forensics.sources.storage.place import Directory
 
 pytestmark = [pytest.mark.tf, pytest.mark.filterwarnings("ignore")]
 
@@ -94,7 +95,7 @@ def _write_shards(tf: Any, root: Path) -> None:
 
 @pytest.fixture(scope="module")
 def scan(written: Path) -> CheckpointScan:
-    return read_checkpoints(written)
+    return read_checkpoints(Directory(written))
 
 
 def named(scan: CheckpointScan, path: str) -> CheckpointStats:
@@ -260,7 +261,7 @@ def test_a_lost_shard_of_two(written: Path, tmp_path: Path) -> None:
     for path in (written / "sharded").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "ckpt-7.data-00001-of-00002").unlink()
-    scan = read_checkpoints(tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
     (checkpoint,) = scan.checkpoints
     assert checkpoint.status is CheckpointStatus.DAMAGED
     assert [t.name for t in checkpoint.tensors] == ["t0", "u0"]

@@ -1,224 +1,137 @@
-"""TF2 tensor bundles: an index and data shards; tensors are verified, only statistics are kept."""
+"""Tensor bundles of TensorFlow: an index and data shards, named after a common prefix."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
-
-from forensics.domain.run import InputState, TensorKind
+from forensics.domain.run import CheckpointFormat
 from forensics.errors import Damaged
-from forensics.sources.checkpoints.bundle_entries import BundleIndex, Entry, numpy_dtype, read_index
-from forensics.sources.checkpoints.bundle_strings import first_string
-from forensics.sources.checkpoints.contents import Contents, single_float, single_integer
-from forensics.sources.checkpoints.object_graph import (
-    GRAPH_KEY,
-    VALUE_SUFFIX,
-    Optimizer,
-    Roles,
-    parse_graph,
-    roles,
-)
-from forensics.sources.checkpoints.optimizers import optimizer_class
-from forensics.sources.checkpoints.steps import Counters
-from forensics.sources.checkpoints.tensor_names import kind_by_name
-from forensics.sources.checkpoints.tensor_stats import TensorSummary, counted_only
-from forensics.sources.checksum import crc32c, unmask
+from forensics.sources.checkpoints.bundle_entries import BundleIndex, Entry, read_index
+from forensics.sources.checkpoints.bundle_meaning import BundleMeaning
+from forensics.sources.checkpoints.bundle_strings import strings
+from forensics.sources.checkpoints.bundle_table import FOOTER_BYTES, is_table
+from forensics.sources.checkpoints.checkpoint_format import Claim, OpenCheckpoint, Unopened
+from forensics.sources.checkpoints.file_pieces import file_pieces, verified_pieces
+from forensics.sources.checkpoints.object_graph import GRAPH_KEY
+from forensics.sources.checkpoints.stored_tensor import StoredTensor
 from forensics.sources.storage.blob import IN_MEMORY, Blob, NotRegular
+from forensics.sources.storage.place import Place
 
 INDEX_KIND, DATA_KIND = "checkpoint_index", "checkpoint_data"
-_CHUNK = 1 << 20
-"""Bytes of a tensor held at once; a multiple of every element's width."""
+_INDEX = ".index"
+_DATA_SHARD = re.compile(r"(.+)\.data-\d{5}-of-\d{5}$", re.DOTALL)
 
 
-@dataclass(slots=True)
-class _Tensors:
-    """What could be verified: running statistics by name (None: no numbers), and the graph."""
+class TensorBundle:
+    """A ``.index`` with its ``.data-*`` shards, or either of them alone."""
 
-    summaries: dict[str, TensorSummary | None] = field(default_factory=dict)
-    failed: set[str] = field(default_factory=set)
-    graph: bytes | None = None
+    def find(self, names: Sequence[str], place: Place) -> Iterable[Claim]:
+        """Claim every prefix that has data shards, and every index that is a table."""
+        shards: dict[str, list[str]] = {}
+        for name in names:
+            if match := _DATA_SHARD.match(name):
+                shards.setdefault(match[1], []).append(name)
+        indexed = {name.removesuffix(_INDEX) for name in names if name.endswith(_INDEX)}
+        for prefix in sorted(indexed | shards.keys()):
+            if prefix in shards or _is_index(prefix + _INDEX, place):
+                index = [prefix + _INDEX] if prefix in indexed else []
+                files = (*index, *shards.get(prefix, ()))
+                yield Claim(prefix, CheckpointFormat.TENSOR_BUNDLE, files)
+
+    def fill(self, checkpoint: OpenCheckpoint) -> None:
+        """Read the index, open the shards, and list the tensors in them."""
+        meaning = list_bundle(checkpoint, checkpoint.claim.name)
+        if meaning is not None:
+            checkpoint.judge = meaning
 
 
-def read_bundle(index_path: Path, prefix: str) -> Contents:
-    """Read a tensor bundle.
-
-    Parameters
-    ----------
-    index_path : Path
-        Its ``.index`` file.
-    prefix : str
-        Its name in records: path relative to the log directory, without ``.index``.
+def list_bundle(checkpoint: OpenCheckpoint, prefix: str) -> BundleMeaning | None:
+    """List the tensors of a bundle that is a checkpoint, or a part of one.
 
     Returns
     -------
-    Contents
-        ``damaged`` where a shard is missing or anything fails its checks; statistics of the tensors
-        that pass them are kept.
+    BundleMeaning or None
+        Says what they are for; None where there is no index.
     """
-    contents = Contents()
-    index = _read_index(index_path, prefix, contents)
-    if index is None:
-        return contents
-    tensors = _Tensors()
-    stem = str(index_path)[: -len(".index")]
-    for shard in sorted({entry.shard for entry in _stored(index)}):
-        suffix = f".data-{shard:05d}-of-{index.shards:05d}"
-        _read_shard(Path(stem + suffix), prefix + suffix, index, shard, tensors, contents)
-    _finish(index, tensors, prefix, contents)
-    return contents
-
-
-def _stored(index: BundleIndex) -> list[Entry]:
-    """Entries that have bytes of their own, in the order of the index."""
-    parts = [part for slices in index.slices.values() for part in slices]
-    return [entry for entry in index.entries if not entry.slices] + parts
-
-
-def _read_index(path: Path, prefix: str, contents: Contents) -> BundleIndex | None:
-    name = f"{prefix}.index"
-    try:
-        with Blob(path, name) as blob:
-            try:
-                if blob.whole is None:
-                    raise Damaged(name, 0, "limit", f"an index of more than {IN_MEMORY} bytes")
-                index = read_index(blob.whole, name)
-            except Damaged as error:
-                contents.fail(error)
-                state = InputState.LIMIT if error.kind == "limit" else InputState.DAMAGED
-                contents.inputs.append(blob.record(INDEX_KIND, state))
-                return None
-            contents.inputs.append(blob.record(INDEX_KIND, InputState.COMPLETE))
-            return index
-    except (OSError, NotRegular) as error:
-        contents.refuse(name, INDEX_KIND, error)
+    if prefix + _INDEX not in checkpoint.claim.files:
+        detail = "there are data shards and no index: an unfinished save, or a file was lost"
+        checkpoint.contents.lose(prefix + _INDEX, "missing_index", detail)
         return None
-
-
-def _read_shard(
-    path: Path, name: str, index: BundleIndex, shard: int, tensors: _Tensors, contents: Contents
-) -> None:
-    mine = [entry for entry in _stored(index) if entry.shard == shard]
-    try:
-        with Blob(path, name) as blob:
-            state = InputState.COMPLETE
-            for entry in sorted(mine, key=lambda e: e.offset):
-                try:
-                    _read_tensor(blob, entry, tensors)
-                except Damaged as error:
-                    contents.fail(error)
-                    tensors.failed.add(entry.name)
-                    state = InputState.DAMAGED
-            contents.inputs.append(blob.record(DATA_KIND, state))
-    except FileNotFoundError:
-        tensors.failed.update(entry.name for entry in mine)
-        contents.lose(name, "missing_shard", f"this file is missing, and {len(mine)} tensors in it")
-    except (OSError, NotRegular) as error:
-        tensors.failed.update(entry.name for entry in mine)
-        contents.refuse(name, DATA_KIND, error)
-        contents.damaged = True
-
-
-def _read_tensor(blob: Blob, entry: Entry, tensors: _Tensors) -> None:
-    """Verify one tensor, or one slice, and add it to the statistics.
-
-    Raises
-    ------
-    Damaged
-        Its bytes are not there or fail their checksum.
-    """
-    if not entry.numeric:
-        first = first_string(blob, entry)
-        tensors.summaries[entry.name] = None
-        if entry.name == GRAPH_KEY:
-            tensors.graph = first
-        return
-    dtype = numpy_dtype(entry.dtype)
-    summary = tensors.summaries.get(entry.name) or TensorSummary()
-    crc = 0
-    for start in range(0, entry.size, _CHUNK):
-        data = blob.read(entry.offset + start, min(_CHUNK, entry.size - start))
-        crc = crc32c(data, crc)
-        if start == 0 and len(data) == entry.size:
-            _verify(blob, entry, crc)
-        summary.add(np.frombuffer(data, dtype))
-    _verify(blob, entry, crc)
-    tensors.summaries[entry.name] = summary
-
-
-def _verify(blob: Blob, entry: Entry, crc: int) -> None:
-    if crc != unmask(entry.crc):
-        raise Damaged(
-            blob.name, entry.offset, "crc_mismatch",
-            f"the {entry.size} bytes of {entry.name!r} fail their checksum",
-        )  # fmt: skip
-
-
-def _finish(index: BundleIndex, tensors: _Tensors, prefix: str, contents: Contents) -> None:
-    """Turn summaries into statistics, now that the graph can say what each tensor is for."""
-    judged = _roles(index, tensors, prefix, contents)
-    names = {entry.name for entry in index.entries}
+    index = _read_index(checkpoint, prefix + _INDEX)
+    shards = _open_shards(checkpoint, index, prefix)
+    checkpoint.parallel = True
+    graph = None
     for entry in index.entries:
-        if entry.name == GRAPH_KEY or entry.name in tensors.failed:
+        parts = index.slices[entry.name] if entry.slices else (entry,)
+        if any(part.shard not in shards for part in parts):
             continue
-        kind = judged.kinds.get(entry.name) if judged else None
-        summary = tensors.summaries[entry.name]
-        if summary is None:
-            other = TensorKind.OTHER
-            stats = counted_only(entry.name, other, entry.shape, entry.dtype, entry.elements)
+        if entry.name == GRAPH_KEY:
+            graph = _graph(checkpoint, shards[entry.shard], entry)
         else:
-            kind = kind or kind_by_name(entry.name, names)
-            stats = summary.finish(entry.name, kind, entry.shape, entry.dtype)
-        contents.tensors.append(stats)
-    _find_counters(judged, contents)
+            checkpoint.stored.append(_stored(entry, parts, shards))
+    return BundleMeaning(index, graph, prefix)
 
 
-def _roles(index: BundleIndex, tensors: _Tensors, prefix: str, contents: Contents) -> Roles | None:
-    if tensors.graph is None:
-        return None
-    single = [e for e in index.entries if e.elements == 1 and e.numeric]
-    integers = frozenset(e.name for e in single if "int" in e.dtype)
-    floats = frozenset(e.name for e in single if "float" in e.dtype)
+def _is_index(name: str, place: Place) -> bool:
+    """Whether a ``.index`` without data shards is a bundle's."""
     try:
-        judged = roles(parse_graph(tensors.graph, f"{prefix}.index"), integers, floats)
+        with place.open(name) as blob:
+            tail = min(blob.size, FOOTER_BYTES)
+            return is_table(blob.read(blob.size - tail, tail))
+    except (OSError, NotRegular, Damaged):
+        return False
+
+
+def _read_index(checkpoint: OpenCheckpoint, name: str) -> BundleIndex:
+    blob = checkpoint.blob(name, INDEX_KIND)
+    if blob.whole is None:
+        raise Damaged(name, 0, "limit", f"an index of more than {IN_MEMORY} bytes")
+    return read_index(blob.whole, name)
+
+
+def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex, prefix: str) -> dict[int, Blob]:
+    """Shards that tensors lie in, without those that are not there."""
+    tensors: dict[int, int] = {}
+    for entry in index.stored:
+        tensors[entry.shard] = tensors.get(entry.shard, 0) + 1
+    found: dict[int, Blob] = {}
+    contents = checkpoint.contents
+    for shard, count in sorted(tensors.items()):
+        name = f"{prefix}.data-{shard:05d}-of-{index.shards:05d}"
+        try:
+            found[shard] = checkpoint.blob(name, DATA_KIND)
+        except Unopened as error:
+            if isinstance(error.cause, FileNotFoundError):
+                detail = f"this file is missing, and {count} tensors in it"
+                contents.lose(name, "missing_shard", detail)
+            else:
+                contents.refuse(name, DATA_KIND, error.cause)
+                contents.damaged = True
+    return found
+
+
+def _graph(checkpoint: OpenCheckpoint, blob: Blob, entry: Entry) -> bytes | None:
+    """Return the object graph: the only tensor whose content is looked at."""
+    try:
+        found = strings(blob, entry) if entry.dtype == "string" else []
     except Damaged as error:
-        contents.fail(error)
+        checkpoint.contents.fail(error)
         return None
-    _compare_keys(index, judged, prefix, contents)
-    return judged
+    return bytes(found[0]) if found else None
 
 
-def _compare_keys(index: BundleIndex, judged: Roles, prefix: str, contents: Contents) -> None:
-    """Record variables that only the index or only the graph names: no checksum covers both."""
-    stored = {entry.name for entry in index.entries if entry.name.endswith(VALUE_SUFFIX)}
-    known = {key for key in judged.kinds if key.endswith(VALUE_SUFFIX)}
-    for name in sorted(stored ^ known):
-        where = "index" if name in stored else "object graph"
-        contents.lose(f"{prefix}.index", "key_mismatch", f"only the {where} knows {name!r}")
+def _stored(entry: Entry, parts: Sequence[Entry], shards: dict[int, Blob]) -> StoredTensor:
+    def pieces() -> Iterator[memoryview]:
+        for part in parts:
+            yield from _pieces(shards[part.shard], part)
+
+    return StoredTensor(entry.name, entry.shape, entry.dtype, pieces)
 
 
-def _find_counters(judged: Roles | None, contents: Contents) -> None:
-    by_name = {stats.name: stats for stats in contents.tensors}
-    if judged is None:
-        step = single_integer(by_name.get("global_step"))
-        contents.counters = Counters(step=step)
-        return
-    # A loss-scale optimizer leaves counting to the one that it wraps.
-    working = [o for o in judged.optimizers if not o.wraps_another]
-    counts = [single_integer(by_name.get(o.iterations or "")) for o in working]
-    contents.counters = Counters(
-        step=single_integer(by_name.get(judged.step or "")),
-        iterations=min((c for c in counts if c is not None), default=None),
-        save_counter=single_integer(by_name.get(judged.save_counter or "")),
-    )
-    if len(working) == 1:
-        contents.config = _config(
-            working[0], single_float(by_name.get(working[0].learning_rate or ""))
-        )
-
-
-def _config(optimizer: Optimizer, learning_rate: float | None) -> dict[str, Any]:
-    found = {"optimizer": optimizer_class(optimizer.name), "learning_rate": learning_rate}
-    return {key: value for key, value in found.items() if value is not None}
+def _pieces(blob: Blob, entry: Entry) -> Iterator[memoryview]:
+    if entry.dtype == "string":
+        strings(blob, entry)
+    if not entry.numeric:
+        return file_pieces(blob, entry.offset, entry.size)
+    return verified_pieces(blob, entry.offset, entry.size, entry.crc, entry.name)

@@ -8,12 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.bundle_table import Table
+from forensics.sources.checkpoints.dtypes import NOT_NUMERIC, numpy_dtype
 from forensics.sources.typed_fields import (
     Field,
     fields,
@@ -25,7 +23,7 @@ from forensics.sources.wire import signed
 
 STRING, RESOURCE, VARIANT = 7, 20, 21
 # tensorflow/core/framework/types.proto
-_DTYPES: dict[int, str] = {
+DTYPES: dict[int, str] = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", STRING: "string",
     8: "complex64", 9: "int64", 10: "bool", 11: "qint8", 12: "quint8", 13: "qint32",
     14: "bfloat16", 15: "qint16", 16: "quint16", 17: "uint16", 18: "complex128", 19: "float16",
@@ -63,7 +61,7 @@ class Entry:
     @property
     def numeric(self) -> bool:
         """Whether its bytes are numbers of one width, one after the other."""
-        return self.dtype not in ("string", "resource", "variant")
+        return self.dtype not in NOT_NUMERIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +72,11 @@ class BundleIndex:
     entries: tuple[Entry, ...]
     slices: dict[str, tuple[Entry, ...]]
 
-
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Little-endian NumPy dtype for the name of a numeric TensorFlow one."""
-    if name.startswith(("qint", "quint")):
-        name = name[1:]
-    try:
-        dtype: np.dtype[Any] = np.dtype(name).newbyteorder("<")
-    except TypeError:
-        import ml_dtypes
-
-        dtype = np.dtype(getattr(ml_dtypes, name))
-    return dtype
+    @property
+    def stored(self) -> list[Entry]:
+        """Entries that have bytes of their own, in the order of the index."""
+        parts = [part for slices in self.slices.values() for part in slices]
+        return [entry for entry in self.entries if not entry.slices] + parts
 
 
 def read_index(data: bytes, path: str) -> BundleIndex:
@@ -147,11 +138,11 @@ def _entry(name: str, data: bytes, start: int, end: int, path: str) -> Entry:
                 crc = fixed32_field(field, data, path)
             case 7:
                 slices += 1
-    if dtype not in _DTYPES:
+    if dtype not in DTYPES:
         raise Damaged(path, start, "bad_dtype", f"{name!r} is of an unknown dtype ({dtype})")
     if len(shape) > _MAX_RANK:
         raise Damaged(path, start, "bad_shape", f"{name!r} has {len(shape)} dimensions")
-    entry = Entry(name, _DTYPES[dtype], shape, shard, offset, size, crc, slices, start)
+    entry = Entry(name, DTYPES[dtype], shape, shard, offset, size, crc, slices, start)
     _check_size(entry, path)
     return entry
 
@@ -206,9 +197,8 @@ def _check_slices(index: BundleIndex, path: str) -> None:
 
 def _check_places(index: BundleIndex, path: str) -> None:
     """No byte of a shard belongs to two tensors."""
-    stored = [*index.entries, *(part for parts in index.slices.values() for part in parts)]
     taken: tuple[int, int, str] = (-1, 0, "")
-    for entry in sorted(stored, key=lambda e: (e.shard, e.offset, e.size)):
+    for entry in sorted(index.stored, key=lambda e: (e.shard, e.offset, e.size)):
         if entry.shard >= index.shards:
             raise Damaged(path, entry.at, "bad_shard", f"{entry.name!r} is in an unknown shard")
         if not entry.size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.bundle_entries import Entry
@@ -11,18 +12,14 @@ from forensics.sources.storage.blob import IN_MEMORY, Blob
 from forensics.sources.wire import varint
 
 
-def first_string(blob: Blob, entry: Entry) -> bytes | None:
-    """Verify a string tensor and return its first element, None where it has none.
-
-    Tensors of variants and resources are opaque and are not looked into.
+def strings(blob: Blob, entry: Entry) -> list[memoryview]:
+    """Verify a string tensor and return its elements, in C order.
 
     Raises
     ------
     Damaged
         Lengths, sizes or checksums do not hold, or it is too large to be read.
     """
-    if entry.dtype != "string":
-        return None
     if entry.size > IN_MEMORY:
         raise Damaged(blob.name, entry.offset, "limit", f"{entry.name!r} takes {entry.size} bytes")
     data = bytes(blob.read(entry.offset, entry.size))
@@ -44,7 +41,14 @@ def first_string(blob: Blob, entry: Entry) -> bytes | None:
             blob.name, entry.offset, "crc_mismatch",
             f"the {entry.size} bytes of {entry.name!r} fail their checksum",
         )  # fmt: skip
-    return data[start + 4 : start + 4 + lengths[0]] if lengths else None
+    return list(_elements(memoryview(data)[start + 4 :], lengths))
+
+
+def _elements(data: memoryview, lengths: list[int]) -> Iterator[memoryview]:
+    start = 0
+    for length in lengths:
+        yield data[start : start + length]
+        start += length
 
 
 def _lengths(data: bytes, blob: Blob, entry: Entry) -> tuple[list[int], int]:

@@ -27,6 +27,8 @@ class Contents:
     inputs: list[InputFile] = field(default_factory=list)
     warnings: list[ReadWarning] = field(default_factory=list)
     unlisted: int = 0
+    states: dict[str, InputState] = field(default_factory=dict)
+    """Files that are not as they should be."""
 
     def fail(self, error: Damaged) -> None:
         """Record that something is broken."""
@@ -38,10 +40,18 @@ class Contents:
 
     def _warn(self, warning: ReadWarning) -> None:
         self.damaged = True
+        limit = warning.kind == "limit"
+        state = InputState.LIMIT if limit else InputState.DAMAGED
+        if self.states.get(warning.path) is not InputState.LIMIT:
+            self.states[warning.path] = state
         if len(self.warnings) < _LISTED:
             self.warnings.append(warning)
         else:
             self.unlisted += 1
+
+    def state_of(self, name: str) -> InputState:
+        """Whether anything of a file was found to be broken so far."""
+        return self.states.get(name, InputState.COMPLETE)
 
     def refuse(self, name: str, kind: str, error: OSError | NotRegular) -> None:
         """Record a file that could not be opened."""

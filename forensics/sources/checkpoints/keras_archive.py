@@ -9,13 +9,17 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable, Sequence
 
+from forensics.domain.run import CheckpointFormat
 from forensics.errors import Damaged
+from forensics.sources.checkpoints.checkpoint_format import Claim, OpenCheckpoint
 from forensics.sources.checkpoints.contents import Contents
-from forensics.sources.checkpoints.hdf5 import H5Content, read_h5
 from forensics.sources.checkpoints.keras_config import parse_json, settings
 from forensics.sources.checkpoints.keras_weights import add_weights
+from forensics.sources.checkpoints.libhdf5 import H5Content, read_h5
 from forensics.sources.storage.blob import IN_MEMORY, Blob, BlobFile
+from forensics.sources.storage.place import Place
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MAX_CONFIG = 16 << 20
@@ -28,6 +32,23 @@ _FAILURES = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, KeyError,
     IndexError, RuntimeError, NotImplementedError, OverflowError,
 )  # fmt: skip
+
+
+class KerasArchive:
+    """Files named ``.keras``."""
+
+    def find(self, names: Sequence[str], place: Place) -> Iterable[Claim]:
+        """Claim every file of that name."""
+        return [
+            Claim(name, CheckpointFormat.KERAS_ARCHIVE, (name,))
+            for name in names
+            if name.lower().endswith(".keras")
+        ]
+
+    def fill(self, checkpoint: OpenCheckpoint) -> None:
+        """Read configuration and weights."""
+        claim = checkpoint.claim
+        read_archive(checkpoint.blob(claim.name, claim.format.value), checkpoint.contents)
 
 
 def read_archive(blob: Blob, contents: Contents) -> None:

@@ -2,24 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
-from forensics.domain.run import InputState
+from forensics.domain.run import CheckpointFormat
 from forensics.errors import Damaged
+from forensics.sources.checkpoints.checkpoint_format import Claim, OpenCheckpoint, Unopened
 from forensics.sources.checkpoints.contents import Contents
-from forensics.sources.checkpoints.hdf5 import H5Content, read_h5
 from forensics.sources.checkpoints.keras_config import parse_json
 from forensics.sources.checkpoints.keras_weights import add_weights
+from forensics.sources.checkpoints.libhdf5 import H5Content, read_h5
 from forensics.sources.storage.blob import Blob, BlobFile, NotRegular
+from forensics.sources.storage.place import Place
 
 KIND = "weights_h5"
+_SUFFIX = ".weights.json"
 _MAX_MAP = 16 << 20
 _MAX_SHARDS = 10_000
 
 
-def shards_of(path: Path, name: str) -> tuple[str, ...]:
-    """Return the names of the files that a map lists, each in the folder of the map.
+class ShardedWeights:
+    """A ``.weights.json`` and the files that it lists."""
+
+    def find(self, names: Sequence[str], place: Place) -> Iterable[Claim]:
+        """Claim every map with its files; one that cannot be read is claimed alone."""
+        there = set(names)
+        for name in names:
+            if name.lower().endswith(_SUFFIX):
+                try:
+                    listed = shards_of(place, name)
+                except (Damaged, OSError, NotRegular):
+                    listed = ()
+                files = (name, *(file for file in listed if file in there))
+                yield Claim(name, CheckpointFormat.WEIGHTS_H5, files)
+
+    def fill(self, checkpoint: OpenCheckpoint) -> None:
+        """Read the shards, joined before they are judged.
+
+        A shard by itself does not tell slots from weights, nor how far its optimizer had come.
+        """
+        name, contents = checkpoint.claim.name, checkpoint.contents
+        try:
+            shards = shards_of(checkpoint.place, name)
+        except (OSError, NotRegular) as error:
+            raise Unopened(name, KIND, error) from error
+        whole = H5Content()
+        for shard in shards:
+            try:
+                _join(whole, checkpoint.blob(shard, KIND))
+            except Unopened as error:
+                _miss(name, shard, error, contents)
+            except Damaged as error:
+                contents.fail(error)
+        add_weights(whole, contents)
+
+
+def _miss(name: str, shard: str, error: Unopened, contents: Contents) -> None:
+    if isinstance(error.cause, FileNotFoundError):
+        contents.lose(shard, "missing_shard", f"{name} lists this file, and it is not there")
+    else:
+        contents.refuse(shard, KIND, error.cause)
+        contents.damaged = True
+
+
+def _join(whole: H5Content, blob: Blob) -> None:
+    part = read_h5(BlobFile(blob, 0, blob.size) if blob.whole is None else blob.whole, blob.name)
+    whole.tensors.extend(part.tensors)
+    whole.group_names.update(part.group_names)
+    whole.attributes.update(part.attributes)
+    whole.root |= part.root
+    whole.failures.extend(part.failures)
+
+
+def shards_of(place: Place, name: str) -> tuple[str, ...]:
+    """Return the files that a map lists, each in the folder of the map.
 
     Raises
     ------
@@ -28,16 +83,21 @@ def shards_of(path: Path, name: str) -> tuple[str, ...]:
     OSError, NotRegular
         It cannot be read.
     """
-    with Blob(path, name) as blob:
+    with place.open(name) as blob:
         if blob.size > _MAX_MAP:
             raise Damaged(name, 0, "limit", f"the map takes more than {_MAX_MAP} bytes")
         try:
-            shards = tuple(sorted(set(_listed(parse_json(bytes(blob.read(0, blob.size)))))))
+            shards = sorted(set(_listed(parse_json(bytes(blob.read(0, blob.size))))))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Damaged(name, 0, "bad_map", f"this maps no weights: {error}") from None
-    if len(shards) > _MAX_SHARDS or any(Path(shard).name != shard for shard in shards):
+    if len(shards) > _MAX_SHARDS or any(_leads_out(shard) for shard in shards):
         raise Damaged(name, 0, "bad_map", "the map lists files outside of its folder, or too many")
-    return shards
+    folder = name.rpartition("/")[0]
+    return tuple(f"{folder}/{shard}" if folder else shard for shard in shards)
+
+
+def _leads_out(name: str) -> bool:
+    return name in ("", ".", "..") or "/" in name or "\0" in name
 
 
 def _listed(document: object) -> Iterator[str]:
@@ -46,39 +106,3 @@ def _listed(document: object) -> Iterator[str]:
             if not isinstance(file, str):
                 raise TypeError("a name of a file was expected")
             yield file
-
-
-def read_shards(path: Path, name: str, shards: tuple[str, ...], contents: Contents) -> None:
-    """Read the shards of one checkpoint, joined before they are judged.
-
-    A shard by itself does not tell slots from weights, nor how far its optimizer had come.
-    """
-    whole = H5Content()
-    for shard in shards:
-        relative = name.rpartition("/")[0] + "/" + shard if "/" in name else shard
-        try:
-            with Blob(path.with_name(shard), relative) as blob:
-                _join(whole, blob, contents)
-        except FileNotFoundError:
-            contents.lose(relative, "missing_shard", f"{name} lists this file, and it is not there")
-        except (OSError, NotRegular) as error:
-            contents.refuse(relative, KIND, error)
-            contents.damaged = True
-        except Damaged as error:
-            contents.fail(error)
-    add_weights(whole, contents)
-
-
-def _join(whole: H5Content, blob: Blob, contents: Contents) -> None:
-    state = InputState.DAMAGED
-    try:
-        source = BlobFile(blob, 0, blob.size) if blob.whole is None else blob.whole
-        part = read_h5(source, blob.name)
-        whole.tensors.extend(part.tensors)
-        whole.group_names.update(part.group_names)
-        whole.attributes.update(part.attributes)
-        whole.root |= part.root
-        whole.failures.extend(part.failures)
-        state = InputState.DAMAGED if part.failures else InputState.COMPLETE
-    finally:
-        contents.inputs.append(blob.record(KIND, state))

@@ -8,26 +8,56 @@ format has ``model_weights`` and ``optimizer_weights`` with variables by name.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from forensics.domain.run import TensorKind, TensorStats
+from forensics.domain.run import CheckpointFormat, TensorKind, TensorStats
+from forensics.sources.checkpoints.checkpoint_format import (
+    Claim,
+    NotACheckpoint,
+    OpenCheckpoint,
+)
 from forensics.sources.checkpoints.contents import Contents, single_float, single_integer
-from forensics.sources.checkpoints.hdf5 import H5Content
 from forensics.sources.checkpoints.keras_config import legacy_settings
+from forensics.sources.checkpoints.libhdf5 import H5Content, read_h5
 from forensics.sources.checkpoints.optimizers import is_optimizer_name, optimizer_class
 from forensics.sources.checkpoints.steps import Counters
 from forensics.sources.checkpoints.tensor_names import kind_by_name
+from forensics.sources.storage.blob import BlobFile
+from forensics.sources.storage.place import Place
 
 _LEGACY_OPTIMIZER = "optimizer_weights/"
 _LEGACY_ITERATIONS = re.compile(r"(^|/)(iteration|iterations|iter)(:0)?$")
+_SUFFIXES = (".h5", ".hdf5")
 _WRAPPED = "inner_optimizer"
 # Own variables of a LossScaleOptimizer: its four, then iterations and rate of the wrapped one.
 _WRAPPER_COUNTERS, _COUNTERS = 6, 2
 _KERAS_ROOTS = frozenset(
     {"model_weights", "layers", "_layer_checkpoint_dependencies", "optimizer", "vars"}
 )
+
+
+class WeightsFile:
+    """HDF5 files: weights alone, or a model in the older format."""
+
+    def find(self, names: Sequence[str], place: Place) -> Iterable[Claim]:
+        """Claim every file that is named like one."""
+        return [
+            Claim(name, CheckpointFormat.WEIGHTS_H5, (name,))
+            for name in names
+            if name.lower().endswith(_SUFFIXES)
+        ]
+
+    def fill(self, checkpoint: OpenCheckpoint) -> None:
+        """Read the datasets, unless they are no model's."""
+        claim = checkpoint.claim
+        blob = checkpoint.blob(claim.name, claim.format.value)
+        whole = blob.whole
+        content = read_h5(BlobFile(blob, 0, blob.size) if whole is None else whole, blob.name)
+        if not (claim.name.lower().endswith(".weights.h5") or is_keras_weights(content)):
+            raise NotACheckpoint(claim.name)
+        add_weights(content, checkpoint.contents)
 
 
 def is_keras_weights(content: H5Content) -> bool:

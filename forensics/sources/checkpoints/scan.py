@@ -1,34 +1,26 @@
-"""Every checkpoint below a directory, as statistics; what cannot be read is a record of it."""
+"""Every checkpoint of a place, as statistics; what cannot be read is a record of it."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from forensics.domain.run import (
-    CheckpointFormat,
     CheckpointStats,
     CheckpointStatus,
     InputFile,
-    InputState,
     ReadWarning,
     TensorKind,
 )
-from forensics.errors import Damaged
-from forensics.sources.checkpoints.bundle import read_bundle
-from forensics.sources.checkpoints.bundle_table import FOOTER_BYTES, is_table
+from forensics.sources.checkpoints.checkpoint_format import Claim, Format, NotACheckpoint, Unopened
 from forensics.sources.checkpoints.contents import Contents
+from forensics.sources.checkpoints.pickles import pickles_among
+from forensics.sources.checkpoints.recorded_state import states_in
+from forensics.sources.checkpoints.registry import find_checkpoints, open_checkpoint
 from forensics.sources.checkpoints.steps import step_of
-from forensics.sources.recording import STATE, is_state
-from forensics.sources.storage.blob import Blob, BlobFile, NotRegular
-
-_DATA_SHARD = re.compile(r"(.+)\.data-\d{5}-of-\d{5}$")
-_H5_SUFFIXES = (".h5", ".hdf5")
-MAP_SUFFIX = ".weights.json"
-_MAX_DEPTH = 64
+from forensics.sources.checkpoints.summarise import summarise_all
+from forensics.sources.storage.place import Place
+from forensics.sources.storage.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,201 +32,67 @@ class CheckpointScan:
     warnings: tuple[ReadWarning, ...]
 
 
-@dataclass(slots=True)
-class _Found:
-    """A checkpoint that was looked at; ``contents`` of a file that is none is dropped."""
-
-    path: str
-    format: CheckpointFormat
-    contents: Contents
-    readable: bool = True
-
-
-def read_checkpoints(root: Path) -> CheckpointScan:
-    """Find and read all checkpoints below `root`.
+def read_checkpoints(place: Place, tree: Tree | None = None) -> CheckpointScan:
+    """Find and read all checkpoints of a place.
 
     Parameters
     ----------
-    root : Path
-        A log directory. Symbolic links to directories are not followed.
+    place : Place
+        Where to look.
+    tree : Tree, optional
+        What lies there, where it was listed already: its warnings are not repeated.
 
     Returns
     -------
     CheckpointScan
-        Of tensor bundles, ``.weights.h5``, ``.keras`` and ``.h5`` models, and recorded states. Bad
-        input never raises: it becomes a damaged checkpoint, a warning and the state of an input.
+        Of all formats in the registry. Bad input never raises: it becomes a damaged checkpoint, a
+        warning and the state of an input.
     """
-    warnings: list[ReadWarning] = []
-    found: list[_Found] = []
-    for folder, names in _folders(root, warnings):
-        found.extend(_read_folder(root, folder, sorted(names)))
-    return _scan(found, warnings)
+    told = tree is not None
+    tree = tree or place.survey()
+    warnings = [*(() if told else tree.warnings), *pickles_among(tree.files)]
+    return _scan(place, find_checkpoints(tree.files, place), warnings)
 
 
-def read_recorded_states(folder: Path) -> CheckpointScan:
+def read_recorded_states(place: Place) -> CheckpointScan:
     """Read the states of a recording that lies anywhere; paths are relative to its folder."""
-    names = sorted(file.name for file in folder.iterdir() if STATE.fullmatch(file.name))
-    found = [_single(folder / name, name, CheckpointFormat.RECORDED_STATE) for name in names]
-    return _scan(found, [])
+    return _scan(place, states_in(place.survey().files), [])
 
 
-def _scan(found: list[_Found], warnings: list[ReadWarning]) -> CheckpointScan:
+def _scan(
+    place: Place, claims: Iterable[tuple[Format, Claim]], warnings: list[ReadWarning]
+) -> CheckpointScan:
     checkpoints: list[CheckpointStats] = []
     inputs: list[InputFile] = []
-    for item in found:
-        item.contents.conclude(item.path)
-        inputs.extend(item.contents.inputs)
-        warnings.extend(item.contents.warnings)
-        if item.readable:
-            checkpoints.append(_checkpoint(item))
+    for form, claim in claims:
+        contents, found = _read(place, form, claim)
+        inputs.extend(contents.inputs)
+        warnings.extend(contents.warnings)
+        checkpoints.extend(found)
     checkpoints.sort(key=lambda c: (c.step is None, c.step or 0, c.path))
     inputs.sort(key=lambda i: i.path)
     return CheckpointScan(tuple(checkpoints), tuple(inputs), tuple(warnings))
 
 
-def _folders(root: Path, warnings: list[ReadWarning]) -> Iterator[tuple[Path, list[str]]]:
-    """Directories below `root` with the names of what is not a directory in them."""
-    waiting = [(root, 0)]
-    while waiting:
-        folder, depth = waiting.pop()
-        names: list[str] = []
-        below: list[tuple[Path, int]] = []
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        below.append((folder / entry.name, depth + 1))
-                    else:
-                        names.append(entry.name)
-        except OSError as error:
-            detail = f"this directory cannot be read: {error.strerror or type(error).__name__}"
-            warnings.append(ReadWarning(_relative(root, folder), None, "denied", detail))
-        if depth < _MAX_DEPTH:
-            waiting.extend(sorted(below, reverse=True))
-        elif below:
-            detail = f"directories more than {_MAX_DEPTH} deep were not entered"
-            warnings.append(ReadWarning(_relative(root, folder), None, "limit", detail))
-        yield folder, names
-
-
-def _relative(root: Path, path: Path) -> str:
-    """Path for records; bytes that are no UTF-8 are replaced."""
-    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")
-
-
-def _read_folder(root: Path, folder: Path, names: list[str]) -> Iterator[_Found]:
-    sharded = {match[1] for name in names if (match := _DATA_SHARD.match(name))}
-    indexed = {name.removesuffix(".index") for name in names if name.endswith(".index")}
-    sharded_weights = [_sharded(root, folder / n) for n in names if n.lower().endswith(MAP_SUFFIX)]
-    yield from (found for found, _ in sharded_weights)
-    shards = {shard for _, listed in sharded_weights for shard in listed}
-    for name in sorted(set(names) - shards):
-        path = folder / name
-        relative = _relative(root, path)
-        if name.endswith(".index"):
-            prefix = name.removesuffix(".index")
-            if prefix in sharded or _is_index(path):
-                yield _bundle(path, relative.removesuffix(".index"))
-        elif name.lower().endswith(".keras"):
-            yield _single(path, relative, CheckpointFormat.KERAS_ARCHIVE)
-        elif is_state(relative):
-            yield _single(path, relative, CheckpointFormat.RECORDED_STATE)
-        elif name.lower().endswith(_H5_SUFFIXES):
-            yield _single(path, relative, CheckpointFormat.WEIGHTS_H5)
-    for prefix in sorted(sharded - indexed):
+def _read(place: Place, form: Format, claim: Claim) -> tuple[Contents, list[CheckpointStats]]:
+    """Read one checkpoint; nothing of what is none, no statistics of what cannot be opened."""
+    try:
+        with open_checkpoint(place, form, claim) as checkpoint:
+            contents = checkpoint.contents
+            summarise_all(checkpoint)
+            checkpoint.record()
+            contents.conclude(claim.name)
+            return contents, [_checkpoint(claim, contents)]
+    except NotACheckpoint:
+        return Contents(), []
+    except Unopened as error:
         contents = Contents()
-        relative = _relative(root, folder / prefix)
-        detail = "there are data shards and no index: an unfinished save, or a file was lost"
-        contents.lose(f"{relative}.index", "missing_index", detail)
-        yield _Found(relative, CheckpointFormat.TENSOR_BUNDLE, contents)
+        contents.refuse(error.name, error.kind, error.cause)
+        return contents, []
 
 
-def _sharded(root: Path, path: Path) -> tuple[_Found, tuple[str, ...]]:
-    """Read weights that were split over several files, and name these."""
-    from forensics.sources.checkpoints.keras_shards import KIND, read_shards, shards_of
-
-    name = _relative(root, path)
-    found = _Found(name, CheckpointFormat.WEIGHTS_H5, Contents())
-    try:
-        shards = shards_of(path, name)
-    except Damaged as error:
-        found.contents.fail(error)
-    except (OSError, NotRegular) as error:
-        found.readable = False
-        found.contents.refuse(name, KIND, error)
-    else:
-        read_shards(path, name, shards, found.contents)
-        return found, shards
-    return found, ()
-
-
-def _is_index(path: Path) -> bool:
-    """Whether a ``.index`` without data shards is a bundle's."""
-    try:
-        with Blob(path, path.name) as blob:
-            tail = min(blob.size, FOOTER_BYTES)
-            return is_table(blob.read(blob.size - tail, tail))
-    except (OSError, NotRegular, Damaged):
-        return False
-
-
-def _bundle(path: Path, prefix: str) -> _Found:
-    contents = read_bundle(path, prefix)
-    denied = any(
-        i.path.endswith(".index") and i.state is InputState.DENIED for i in contents.inputs
-    )
-    return _Found(prefix, CheckpointFormat.TENSOR_BUNDLE, contents, readable=not denied)
-
-
-def _single(path: Path, name: str, kind: CheckpointFormat) -> _Found:
-    """Read a checkpoint that is one file."""
-    from forensics.sources.checkpoints.keras_archive import read_archive
-    from forensics.sources.checkpoints.recorded_state import read_state
-
-    found = _Found(name, kind, Contents())
-    try:
-        with Blob(path, name) as blob:
-            try:
-                if kind is CheckpointFormat.KERAS_ARCHIVE:
-                    read_archive(blob, found.contents)
-                elif kind is CheckpointFormat.RECORDED_STATE:
-                    read_state(blob, found.contents)
-                else:
-                    found.readable = _read_weights(blob, found.contents)
-            except Damaged as error:
-                found.contents.fail(error)
-            if found.readable:
-                state = _state(found.contents)
-                found.contents.inputs.append(blob.record(kind.value, state))
-    except (OSError, NotRegular) as error:
-        found.readable = False
-        found.contents.refuse(name, kind.value, error)
-    return found
-
-
-def _read_weights(blob: Blob, contents: Contents) -> bool:
-    """Read an HDF5 file; whether it is a checkpoint at all."""
-    from forensics.sources.checkpoints.hdf5 import read_h5
-    from forensics.sources.checkpoints.keras_weights import add_weights, is_keras_weights
-
-    whole = blob.whole
-    source = BlobFile(blob, 0, blob.size) if whole is None else whole
-    content = read_h5(source, blob.name)
-    if not (blob.name.lower().endswith(".weights.h5") or is_keras_weights(content)):
-        return False
-    add_weights(content, contents)
-    return True
-
-
-def _state(contents: Contents) -> InputState:
-    if any(warning.kind == "limit" for warning in contents.warnings):
-        return InputState.LIMIT
-    return InputState.DAMAGED if contents.damaged else InputState.COMPLETE
-
-
-def _checkpoint(found: _Found) -> CheckpointStats:
-    contents = found.contents
-    step, source = step_of(found.path, contents.counters)
+def _checkpoint(claim: Claim, contents: Contents) -> CheckpointStats:
+    step, source = step_of(claim.name, contents.counters)
     if contents.damaged:
         status = CheckpointStatus.DAMAGED
     elif any(t.bad and t.kind is not TensorKind.METRIC for t in contents.tensors):
@@ -242,8 +100,8 @@ def _checkpoint(found: _Found) -> CheckpointStats:
     else:
         status = CheckpointStatus.CLEAN
     return CheckpointStats(
-        path=found.path,
-        format=found.format,
+        path=claim.name,
+        format=claim.format,
         step=step,
         step_source=source,
         tensors=tuple(contents.tensors),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import stat
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from forensics.domain.run import InputFile, InputState, ReadWarning
 from forensics.errors import Damaged
@@ -17,10 +14,11 @@ from forensics.sources.events.columns import Columns
 from forensics.sources.events.event_columns import EventColumns
 from forensics.sources.events.records import HEADER, RecordReader
 from forensics.sources.events.span_checksums import header_verifies
+from forensics.sources.storage.blob import Blob, NotRegular
 from forensics.sources.storage.gzip_stream import MAGIC, Unpacker
+from forensics.sources.storage.place import Place
 
 KIND = "events"
-_PIECE = 1 << 20
 _MAX_WARNINGS = 20
 """Damaged places of one file that are listed one by one."""
 
@@ -63,25 +61,25 @@ class _Reading:
     """Progress of reading one file."""
 
     records: RecordReader
+    packed: bool = False
+    """Offsets are those of what the file unpacks to."""
     events: EventColumns = field(default_factory=EventColumns)
     size: int = 0
-    digest: str = ""
     cut: bool = False
     """The packed stream ends early."""
-    changed: bool = False
     stopped: Damaged | None = None
     """The packed stream is damaged, or too large."""
 
 
-def read_event_file(path: Path, name: str) -> EventFile:
+def read_event_file(place: Place, name: str) -> EventFile:
     """Read an event file, plain or gzip'd (told by its first bytes).
 
     Parameters
     ----------
-    path : Path
+    place : Place
         Where it lies.
     name : str
-        What it is called in the report (relative to the log directory).
+        Its name there, which is also its name in the report.
 
     Returns
     -------
@@ -89,18 +87,21 @@ def read_event_file(path: Path, name: str) -> EventFile:
         Never raises for what the file holds: damage, refusal and limits are warnings.
     """
     try:
-        reading = _read(path, name)
+        with place.open(name) as blob:
+            reading = _take(blob)
+            changed = blob.changed or reading.size != blob.size
+            file = blob.identified(KIND, _state(reading, changed))
+    except NotRegular:
+        return _denied(name, "is no regular file (a FIFO, device or socket) and was not opened")
     except OSError as error:
         return _denied(name, f"cannot be read: {error.strerror or type(error).__name__}")
-    if reading is None:
-        return _denied(name, "is no regular file (a FIFO, device or socket) and was not opened")
     content = reading.events.content()
     warnings = [*_warnings(name, reading)]
     if content.renamed:
         detail = f"{content.renamed} tag(s) are not UTF-8; their bytes are shown as escapes"
         warnings.append(ReadWarning(name, None, "tag_not_utf8", detail))
     return EventFile(
-        InputFile(name, KIND, reading.size, reading.digest, _state(reading)),
+        replace(file, bytes=reading.size),
         content.columns,
         content.blobs,
         content.other,
@@ -114,37 +115,13 @@ def _denied(name: str, why: str) -> EventFile:
     return EventFile(InputFile(name, KIND, 0, None, InputState.DENIED), warnings=(warning,))
 
 
-def _read(path: Path, name: str) -> _Reading | None:
-    """Read it once; None where it is no regular file.
-
-    It is looked at before it is opened too: opening some devices does something.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        return None
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            return None
-        reading = _take(descriptor, before.st_size, name)
-        after = os.fstat(descriptor)
-        times = (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size)
-        reading.changed = times or reading.size != before.st_size
-        return reading
-    finally:
-        os.close(descriptor)
-
-
-def _take(descriptor: int, size: int, name: str) -> _Reading:
-    pieces = _pieces(descriptor, size)
+def _take(blob: Blob) -> _Reading:
+    pieces = blob.pieces()
     first = next(pieces, b"")
     packed = first.startswith(MAGIC) and not header_verifies(first[:HEADER])
-    reading = _Reading(RecordReader(None if packed else size))
-    digest = hashlib.sha256()
-    unpack = Unpacker(name, size) if packed else None
-    piece = first
-    while piece:
-        digest.update(piece)
+    reading = _Reading(RecordReader(None if packed else blob.size), packed)
+    unpack = Unpacker(blob.name, blob.size) if packed else None
+    for piece in chain([first], pieces):
         reading.size += len(piece)
         if unpack is None:
             _feed(reading, piece)
@@ -154,11 +131,9 @@ def _take(descriptor: int, size: int, name: str) -> _Reading:
                     _feed(reading, unpacked)
             except Damaged as error:
                 reading.stopped = error
-        piece = next(pieces, b"")
     for block in reading.records.finish():
         reading.events.take(block)
     reading.cut = unpack is not None and reading.stopped is None and not unpack.complete
-    reading.digest = digest.hexdigest()
     return reading
 
 
@@ -167,24 +142,20 @@ def _feed(reading: _Reading, piece: bytes) -> None:
         reading.events.take(block)
 
 
-def _pieces(descriptor: int, size: int) -> Iterator[bytes]:
-    """Content up to the size the file had when it was opened: what a writer appends is left."""
-    left = size
-    while left > 0 and (piece := os.read(descriptor, min(left, _PIECE))):
-        left -= len(piece)
-        yield piece
-
-
 def _warnings(name: str, reading: _Reading) -> Iterator[ReadWarning]:
+    where = " (offsets are those of the unpacked stream)" if reading.packed else ""
     found = [
         ReadWarning(
-            name, hole.offset, hole.kind, f"{hole.detail}: {_range(hole.offset, hole.length)}"
+            name,
+            hole.offset,
+            hole.kind,
+            f"{hole.detail}: {_range(hole.offset, hole.length)}{where}",
         )
         for hole in reading.records.holes
     ]
     found += [
-        ReadWarning(name, fault.offset, fault.kind, f"an event was left out: {fault.detail}")
-        for fault in reading.events.faults
+        ReadWarning(name, f.offset, f.kind, f"an event was left out: {f.detail}{where}")
+        for f in reading.events.faults
     ]
     found.sort(key=lambda w: w.offset or 0)
     if reading.stopped is not None:
@@ -193,7 +164,7 @@ def _warnings(name: str, reading: _Reading) -> Iterator[ReadWarning]:
     yield from found[:_MAX_WARNINGS]
     if len(found) > _MAX_WARNINGS:
         first = found[_MAX_WARNINGS]
-        detail = f"{len(found) - _MAX_WARNINGS} more places like these"
+        detail = f"{len(found) - _MAX_WARNINGS} more places like these{where}"
         yield ReadWarning(name, first.offset, first.kind, detail)
 
 
@@ -201,13 +172,13 @@ def _range(offset: int, length: int) -> str:
     return f"bytes [{offset}, {offset + length}) hold nothing readable"
 
 
-def _state(reading: _Reading) -> InputState:
+def _state(reading: _Reading, changed: bool) -> InputState:
     stopped = reading.stopped
     if reading.records.gave_up or (stopped is not None and stopped.kind == "limit"):
         return InputState.LIMIT
     if stopped is not None or reading.records.holes or reading.events.faults:
         return InputState.DAMAGED
-    if reading.changed:
+    if changed:
         return InputState.LIVE
     if reading.cut or reading.records.incomplete_tail is not None:
         return InputState.INCOMPLETE_TAIL

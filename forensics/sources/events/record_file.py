@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 from forensics.domain.run import InputFile, InputState, ReadWarning
 from forensics.sources.events.records import Block, RecordReader
+from forensics.sources.storage.blob import Blob, NotRegular
+from forensics.sources.storage.place import Place
 
-_PIECE = 1 << 20
 _MAX_WARNINGS = 5
 
 
@@ -20,76 +17,59 @@ class RecordFile:
 
     Parameters
     ----------
-    path : Path
+    place : Place
         Where it lies.
     name : str
-        What it is called in the report.
+        Its name there.
     kind : str
         What it is an input of.
 
     Attributes
     ----------
+    input : InputFile
+        What was read and how completely; known once `blocks` is exhausted.
     warnings : list of ReadWarning
         Every obstacle; complete once `blocks` is exhausted.
     """
 
-    def __init__(self, path: Path, name: str, kind: str) -> None:
+    def __init__(self, place: Place, name: str, kind: str) -> None:
         self.name, self.kind = name, kind
+        self.input = InputFile(name, kind, 0, None, InputState.DENIED)
         self.warnings: list[ReadWarning] = []
-        self._path = path
-        self._size = 0
-        self._digest = hashlib.sha256()
-        self._state = InputState.DENIED
-
-    @property
-    def input(self) -> InputFile:
-        """What was read and how completely; known once `blocks` is exhausted."""
-        digest = None if self._state is InputState.DENIED else self._digest.hexdigest()
-        return InputFile(self.name, self.kind, self._size, digest, self._state)
+        self._place = place
 
     def blocks(self) -> Iterator[Block]:
         """Sound records in order; what keeps the file from being read is a warning."""
         try:
-            yield from self._blocks()
+            with self._place.open(self.name) as blob:
+                yield from self._blocks(blob)
+        except NotRegular:
+            self._denied("is no regular file and was not opened")
         except OSError as error:
             self._denied(f"cannot be read: {error.strerror or type(error).__name__}")
 
-    def _blocks(self) -> Iterator[Block]:
-        # looked at before it is opened too: opening some devices does something
-        if not stat.S_ISREG(self._path.stat().st_mode):
-            self._denied("is no regular file and was not opened")
-            return
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-        descriptor = os.open(self._path, flags)
-        try:
-            before = os.fstat(descriptor)
-            reader = RecordReader(before.st_size)
-            left = before.st_size
-            while left > 0 and (piece := os.read(descriptor, min(left, _PIECE))):
-                left -= len(piece)
-                self._size += len(piece)
-                self._digest.update(piece)
-                yield from reader.feed(piece)
-            yield from reader.finish()
-            self._judge(reader, before.st_mtime_ns != os.fstat(descriptor).st_mtime_ns)
-        finally:
-            os.close(descriptor)
-
-    def _judge(self, reader: RecordReader, changed: bool) -> None:
+    def _blocks(self, blob: Blob) -> Iterator[Block]:
+        reader = RecordReader(blob.size)
+        for piece in blob.pieces():
+            yield from reader.feed(piece)
+        yield from reader.finish()
         for hole in reader.holes[:_MAX_WARNINGS]:
             detail = f"{hole.detail}: {hole.length} bytes hold nothing readable"
             self.warnings.append(ReadWarning(self.name, hole.offset, hole.kind, detail))
-        if reader.gave_up:
-            self._state = InputState.LIMIT
-        elif reader.holes:
-            self._state = InputState.DAMAGED
-        elif changed:
-            self._state = InputState.LIVE
-        elif reader.incomplete_tail is not None:
-            self._state = InputState.INCOMPLETE_TAIL
-        else:
-            self._state = InputState.COMPLETE
+        self.input = blob.identified(self.kind, _state(reader, blob.changed))
 
     def _denied(self, why: str) -> None:
-        self._state = InputState.DENIED
+        self.input = InputFile(self.name, self.kind, 0, None, InputState.DENIED)
         self.warnings.append(ReadWarning(self.name, None, "denied", f"this file {why}"))
+
+
+def _state(reader: RecordReader, changed: bool) -> InputState:
+    if reader.gave_up:
+        return InputState.LIMIT
+    if reader.holes:
+        return InputState.DAMAGED
+    if changed:
+        return InputState.LIVE
+    if reader.incomplete_tail is not None:
+        return InputState.INCOMPLETE_TAIL
+    return InputState.COMPLETE

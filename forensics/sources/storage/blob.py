@@ -1,62 +1,49 @@
-"""Bytes of one untrusted file: opened without blocking, never read past its end, hashed."""
+"""Bytes of one untrusted file, wherever it lies: never read past its end, identified."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
-import stat
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from forensics.domain.run import InputFile, InputState
 from forensics.errors import Damaged
 
 IN_MEMORY = 64 << 20
-"""Bytes up to which a file is read at once, so that hash and parse see the same content."""
-_PIECE = 1 << 20
+"""Bytes up to which a file is held as a whole, so that hash and parse see the same content."""
+PIECE = 1 << 20
+"""Bytes that are taken from a disk at once."""
 
 
 class NotRegular(Exception):
     """The path is a FIFO, a device, a socket or a directory: nothing to be read."""
 
 
-class Blob:
-    """Content of a regular file, read by offset.
+class Blob(ABC):
+    """Content of a file, read by offset. Open one with `Place.open`, close it after use.
 
-    Parameters
+    Attributes
     ----------
-    path : Path
-        Where it lies.
     name : str
-        What it is called in errors and records (relative to the log directory).
-
-    Raises
-    ------
-    OSError
-        It cannot be opened or read.
-    NotRegular
-        It is no regular file. A FIFO is refused without waiting for its writer.
+        What it is called in errors and records (relative to the root of its place).
+    size : int
+        Bytes it had when it was opened (when it was listed, where it is remote).
+    descriptor : int or None
+        Open file on a local disk, for those who map it; None where it is remote.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name = path, name
-        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._whole: bytes | None = None
-        try:
-            self._stat = os.fstat(self._fd)
-            if not stat.S_ISREG(self._stat.st_mode):
-                raise NotRegular(name)
-            self.size = self._stat.st_size
-            if self.size <= IN_MEMORY:
-                self._whole = self._pread(0, self.size)
-                self.size = len(self._whole)
-        except BaseException:
-            os.close(self._fd)
-            raise
+    descriptor: int | None = None
+    _hashes = True
 
-    def __enter__(self) -> Blob:
+    def __init__(self, name: str, size: int) -> None:
+        self.name, self.size = name, size
+        self._whole: bytes | None = None
+        self._digest: str | None = None
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -65,22 +52,50 @@ class Blob:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.close(self._fd)
+        self.close()
 
-    def _pread(self, offset: int, count: int) -> bytes:
-        pieces: list[bytes] = []
-        while count > 0:
-            piece = os.pread(self._fd, min(count, _PIECE), offset)
-            if not piece:
-                break
-            pieces.append(piece)
-            offset, count = offset + len(piece), count - len(piece)
-        return b"".join(pieces)
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what is held of the operating system, or of the connection."""
+
+    @property
+    @abstractmethod
+    def changed(self) -> bool:
+        """Whether somebody has written to it since it was opened, as far as can be told."""
+
+    @abstractmethod
+    def identified(self, kind: str, state: InputState) -> InputFile:
+        """Record of this file as an input, with what identifies its content."""
+
+    @abstractmethod
+    def _range(self, offset: int, count: int) -> bytes:
+        """`count` bytes from `offset`; fewer only where the file has become shorter."""
 
     @property
     def whole(self) -> bytes | None:
-        """All of it, None where the file is larger than `IN_MEMORY`."""
+        """All of it, None where the file is larger than `IN_MEMORY`.
+
+        Raises
+        ------
+        OSError
+            It cannot be read.
+        """
+        if self._whole is None and self.size <= IN_MEMORY:
+            self._whole = self._range(0, self.size)
+            self.size = len(self._whole)
         return self._whole
+
+    def head(self, count: int) -> bytes:
+        """First bytes, `count` of them if there are as many; nothing else is read for them.
+
+        Raises
+        ------
+        OSError
+            It cannot be read.
+        """
+        if self._whole is not None:
+            return self._whole[:count]
+        return self._range(0, min(count, self.size))
 
     def read(self, offset: int, count: int) -> memoryview:
         """`count` bytes from `offset`.
@@ -90,7 +105,10 @@ class Blob:
         Damaged
             ``out_of_range``: the file does not hold them (nothing is allocated then);
             ``truncated``: it shrank while being read.
+        OSError
+            It cannot be read.
         """
+        whole = self.whole
         if offset < 0 or count < 0 or offset + count > self.size:
             raise Damaged(
                 self.name,
@@ -98,33 +116,50 @@ class Blob:
                 "out_of_range",
                 f"{count} bytes at {offset} are promised, the file has {self.size}",
             )
-        if self._whole is not None:
-            return memoryview(self._whole)[offset : offset + count]
-        data = self._pread(offset, count)
+        if whole is not None:
+            return memoryview(whole)[offset : offset + count]
+        data = self._range(offset, count)
         if len(data) != count:
             raise Damaged(
                 self.name, offset + len(data), "truncated", "the file shrank while it was read"
             )
         return memoryview(data)
 
-    def sha256(self) -> str:
-        """Digest of the content, in hex."""
-        if self._whole is not None:
-            return hashlib.sha256(self._whole).hexdigest()
-        digest = hashlib.sha256()
+    def pieces(self) -> Iterator[bytes]:
+        """Content from the first byte to `size`, a piece at a time, for a single pass.
+
+        What was appended since the file was opened is left; one that shrank ends early. The pass
+        hashes what it hands out: `record` need not read the file again after a complete one.
+
+        Raises
+        ------
+        OSError
+            It cannot be read.
+        """
+        digest = hashlib.sha256() if self._hashes else None
         offset = 0
-        while piece := os.pread(self._fd, _PIECE, offset):
-            digest.update(piece)
+        while offset < self.size:
+            piece = self._range(offset, min(PIECE, self.size - offset))
+            if not piece:
+                break
             offset += len(piece)
-        return digest.hexdigest()
+            if digest is not None:
+                digest.update(piece)
+            yield piece
+        self._digest = None if digest is None else digest.hexdigest()
 
     def record(self, kind: str, state: InputState) -> InputFile:
-        """Record of this file as an input; a file that changed while it was read is ``live``."""
-        now = os.fstat(self._fd)
-        before = (self._stat.st_size, self._stat.st_mtime_ns)
-        if (now.st_size, now.st_mtime_ns) != before:
-            state = InputState.LIVE
-        return InputFile(self.name, kind, self.size, self.sha256(), state)
+        """Record of this file as an input; whatever its state, if it has `changed` it is live."""
+        return self.identified(kind, InputState.LIVE if self.changed else state)
+
+    def sha256(self) -> str:
+        """Digest of the content, in hex; of a file that was not read as a whole, it is read."""
+        if self._digest is None and self._whole is not None:
+            self._digest = hashlib.sha256(self._whole).hexdigest()
+        if self._digest is None:
+            for _ in self.pieces():
+                pass
+        return self._digest or ""
 
 
 class BlobFile(io.RawIOBase):

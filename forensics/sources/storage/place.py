@@ -5,11 +5,16 @@ Readers take a `Place` and a name, and never a path: they work the same wherever
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from forensics.sources.storage.blob import Blob
-from forensics.sources.storage.tree import Tree, survey
+from forensics.sources.storage.local_file import LocalFile
+from forensics.sources.storage.tree import Tree, tree_of
+from forensics.sources.storage.walk import Walk
 
 
 class Place(Protocol):
@@ -21,10 +26,16 @@ class Place(Protocol):
 
     @property
     def label(self) -> str:
-        """What the user calls it: a path or a URL."""
+        """What the user calls it: a path or a URL; without secrets."""
 
     def survey(self) -> Tree:
         """List what lies below; nothing is opened."""
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Take note of the files that will be opened next, in this order.
+
+        Where opening takes long it begins now, many at a time; the rest is as it was.
+        """
 
     def open(self, name: str) -> Blob:
         """Open a file.
@@ -32,7 +43,7 @@ class Place(Protocol):
         Parameters
         ----------
         name : str
-            POSIX form, relative to the root.
+            POSIX form, relative to the root, as listed by `survey`.
 
         Raises
         ------
@@ -42,25 +53,69 @@ class Place(Protocol):
             It is no regular file.
         """
 
+    def changed(self) -> frozenset[str]:
+        """Names of files that have changed since the survey and whose `Blob` cannot tell."""
+
 
 class Directory:
     """A directory on a local disk.
 
+    Names whose bytes are no UTF-8 are listed with the bytes as escapes, so that whatever holds a
+    name can be printed and saved.
+
     Parameters
     ----------
-    root : Path
+    root : str or path-like
         Need not exist.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.local: Path | None = root
-        self.label = str(root)
-        self._root = root
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.local: Path | None = Path(root)
+        self.label = str(self.local)
+        self._root = self.label
+        self._real: dict[str, str] = {}
 
     def survey(self) -> Tree:
         """List what lies below; nothing is opened."""
-        return survey(self._root)
+        walk = Walk(self._root)
+        walk.run()
+        if not _is_text(walk.files):
+            walk.files = self._shown(walk.files)
+        walk.warnings = [replace(w, path=_escaped(w.path)) for w in walk.warnings]
+        return tree_of(walk.files, walk.warnings)
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Do nothing: a disk is not asked before it is read."""
 
     def open(self, name: str) -> Blob:
         """Open a regular file without blocking."""
-        return Blob(self._root / name, name)
+        return LocalFile(f"{self._root}/{self._real.get(name, name)}", name)
+
+    def changed(self) -> frozenset[str]:
+        """Return none: an open file tells by itself."""
+        return frozenset()
+
+    def _shown(self, files: list[str]) -> list[str]:
+        taken = set(files)
+        shown = []
+        for file in files:
+            name = _escaped(file)
+            if name != file:
+                while name in taken:
+                    name += "'"
+                taken.add(name)
+                self._real[name] = file
+            shown.append(name)
+        return shown
+
+
+def _is_text(names: Iterable[str]) -> bool:
+    try:
+        "\n".join(names).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escaped(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from forensics.sources.recording import recorded_batches
-from forensics.sources.storage.tree import survey
+from forensics.sources.storage.place import Directory
+from forensics.sources.storage.tree import Tree
+
+
+def survey(root: Path) -> Tree:
+    return Directory(root).survey()
 
 
 def touch(root: Path, *names: str) -> None:
@@ -54,7 +59,7 @@ def test_an_unreadable_directory_is_one_warning(
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr("forensics.sources.storage.tree.os.scandir", refuse)
+    monkeypatch.setattr("forensics.sources.storage.walk.os.scandir", refuse)
     tree = survey(tmp_path)
     assert tree.events == ["b/tfevents.2"]
     assert [(w.path, w.kind) for w in tree.warnings] == [("a", "denied")]

@@ -1,0 +1,1 @@
+"""What the benchmarks of the readers share: sets, peers, workers, rounds and the table."""

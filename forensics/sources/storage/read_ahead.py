@@ -1,0 +1,83 @@
+"""Blocks of a remote file: fetched by range, the next ones while the last is being read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+BLOCK = 4 << 20
+"""Bytes of one request: long enough that its latency does not count."""
+AHEAD = 3
+"""Blocks that are under way beyond the one being read."""
+KEPT = 6
+"""Blocks that are held for readers that come back."""
+
+Fetch = Callable[[int, int], bytes]
+"""From offset and count to bytes; fewer where the file has become shorter."""
+
+
+class ReadAhead:
+    """Random access to a file of which a request takes long.
+
+    Parameters
+    ----------
+    fetch : callable
+        Makes a request; may be called from several threads.
+    size : int
+        Bytes of the file.
+    threads : ThreadPoolExecutor
+        Where requests wait.
+    first : Future or None
+        The first block, where it is under way already.
+    """
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        size: int,
+        threads: ThreadPoolExecutor,
+        first: Future[bytes] | None = None,
+    ) -> None:
+        self._fetch, self._size, self._threads = fetch, size, threads
+        self._blocks: dict[int, Future[bytes]] = {}
+        self._last = -1
+        if first is not None:
+            self._blocks[0] = first
+
+    def read(self, offset: int, count: int) -> bytes:
+        """`count` bytes from `offset`; fewer only where the file has become shorter."""
+        end = offset + count
+        parts: list[bytes] = []
+        for index in range(offset // BLOCK, -(-end // BLOCK)):
+            start = index * BLOCK
+            block = self._take(index, -(-end // BLOCK))
+            parts.append(block[max(0, offset - start) : end - start])
+            if len(block) < min(BLOCK, self._size - start):
+                # what comes after lies elsewhere now
+                break
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """Give up what is under way."""
+        for block in self._blocks.values():
+            block.cancel()
+        self._blocks.clear()
+
+    def _take(self, index: int, wanted: int) -> bytes:
+        """One block; those up to `wanted`, and after a second one in a row more, are asked for."""
+        in_a_row = index > 0 and index == self._last + 1
+        for following in range(index, index + AHEAD + 1):
+            if following == index or following < wanted or in_a_row:
+                self._start(following)
+        self._last = index
+        block = self._blocks.pop(index)
+        self._blocks[index] = block
+        while len(self._blocks) > KEPT + AHEAD:
+            self._blocks.pop(next(iter(self._blocks))).cancel()
+        return block.result()
+
+    def _start(self, index: int) -> None:
+        start = index * BLOCK
+        if index not in self._blocks and start < self._size:
+            count = min(BLOCK, self._size - start)
+            self._blocks[index] = self._threads.submit(self._fetch, start, count)

@@ -1,0 +1,108 @@
+"""What lies below a directory on a disk: one pass, whatever is in its way."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from forensics.domain.run import ReadWarning
+from forensics.sources.storage.tree import is_event_file
+
+MAX_DEPTH = 64
+MAX_FILES = 1_000_000
+"""Files that are listed: more are no log directory, and their names alone take a gigabyte."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """Files below a root, as POSIX paths relative to it, and what was not entered.
+
+    Symbolic links are followed after everything else was seen, each directory and event file is
+    listed once, and so loops end.
+
+    Parameters
+    ----------
+    root : str
+        Where to begin.
+    """
+
+    root: str
+    files: list[str] = field(default_factory=list)
+    warnings: list[ReadWarning] = field(default_factory=list)
+    _seen: set[tuple[int, int]] = field(default_factory=set)
+    _folders: list[tuple[str, int]] = field(default_factory=list)
+    _linked_folders: list[tuple[str, int]] = field(default_factory=list)
+    _linked_files: list[str] = field(default_factory=list)
+
+    def run(self) -> None:
+        """List everything."""
+        self._folders.append(("", 0))
+        while self._folders or self._linked_folders:
+            folder, depth = (self._folders or self._linked_folders).pop()
+            if len(self.files) >= MAX_FILES:
+                why = f"more than {MAX_FILES} files; this directory and others were not listed"
+                self._warn(folder, "limit", why)
+                break
+            try:
+                self._enter(folder, depth)
+            except OSError as error:
+                why = f"this directory cannot be read: {error.strerror or type(error).__name__}"
+                self._warn(folder, "denied", why)
+        for path in self._linked_files:
+            self._add_events(path)
+
+    def _warn(self, folder: str, kind: str, why: str) -> None:
+        self.warnings.append(ReadWarning(folder or ".", None, kind, why))
+
+    def _enter(self, folder: str, depth: int) -> None:
+        place = f"{self.root}/{folder}" if folder else self.root
+        if not self._is_new(place):
+            return
+        with os.scandir(place) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        below: list[tuple[str, int]] = []
+        for entry in found:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if not _is_folder(entry):
+                self._file(entry, path)
+            elif depth >= MAX_DEPTH:
+                why = f"directories more than {MAX_DEPTH} deep were not entered"
+                self._warn(path, "limit", why)
+            elif entry.is_symlink():
+                self._linked_folders.append((path, depth + 1))
+            else:
+                below.append((path, depth + 1))
+        self._folders.extend(reversed(below))
+
+    def _file(self, entry: os.DirEntry[str], path: str) -> None:
+        if not is_event_file(entry.name):
+            self.files.append(path)
+        elif entry.is_symlink():
+            self._linked_files.append(path)
+        else:
+            self._add_events(path)
+
+    def _add_events(self, path: str) -> None:
+        """List an event file, unless it was met under another name: each would count twice."""
+        try:
+            new = self._is_new(f"{self.root}/{path}")
+        except OSError:
+            # A dangling link or a loop of links: reading it will say so.
+            new = True
+        if new:
+            self.files.append(path)
+
+    def _is_new(self, path: str) -> bool:
+        status = os.stat(path)  # noqa: PTH116 - a Path for each of 200,000 files takes a second
+        key = (status.st_dev, status.st_ino)
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        return True
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

@@ -34,6 +34,7 @@ _SMALL = 64
 
 
 def byte_table() -> Words:
+    """Table of what each byte leaves in a register of 0."""
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, (table >> 1) ^ np.uint32(_POLYNOMIAL), table >> 1)

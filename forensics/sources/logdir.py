@@ -13,7 +13,7 @@ from forensics.domain.quantity import Quantity
 from forensics.domain.run import InputFile, InputState, ReadWarning, Run, Series
 from forensics.errors import NothingToAnalyze, SeveralRuns
 from forensics.sources.debug_dump import dump_files
-from forensics.sources.events.event_file import EventFile, read_event_file
+from forensics.sources.events.event_file import EventFile, read_event_file, read_event_files
 from forensics.sources.events.hparam_sessions import logged_settings
 from forensics.sources.events.logged import logged_files
 from forensics.sources.events.writers import Writer, join_writers
@@ -107,7 +107,7 @@ def read_place(place: Place) -> Run:
     """Read everything below the root of a place as one training run; raises as `read` does."""
     tree = place.survey()
     place.expect(tree.events)
-    files = [read_event_file(place, name) for name in tree.events]
+    files = read_event_files(place, tree.events)
     writers = join_writers(files)
     logs = read_logs(place, tree.others)
     series = series_of(writers, logs.drafts())

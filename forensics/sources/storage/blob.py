@@ -85,6 +85,12 @@ class Blob(ABC):
             self.size = len(self._whole)
         return self._whole
 
+    def head(self, count: int) -> bytes:
+        """First bytes, `count` at most; the rest need not be read for them."""
+        if self._whole is None:
+            return self._range(0, min(count, self.size))
+        return self._whole[:count]
+
     def read(self, offset: int, count: int) -> memoryview:
         """`count` bytes from `offset`.
 

@@ -59,18 +59,19 @@ class ObjectStore:
     def changed(self) -> frozenset[str]:
         """Names of files that were written anew, or have gone, since the survey.
 
-        One more listing tells, which costs a request per thousand files.
-
-        Raises
-        ------
-        UsageError
-            The listing fails.
+        One more listing tells, which costs a request per thousand files. Where it fails, any of
+        them may have changed.
         """
-        before = self._listed
-        if before is None:
-            return frozenset()
-        now = self._list()
+        before = self._listed or {}
+        try:
+            now = self._list() if before else {}
+        except UsageError:
+            now = {}
         return frozenset(name for name, file in before.items() if now.get(name) != file)
+
+    def path(self, name: str) -> Path | None:
+        """Return None: it lies on no disk."""
+        return None
 
     def expect(self, names: Iterable[str]) -> None:
         """Fetch the beginnings of files that will be opened soon, in this order."""

@@ -53,8 +53,11 @@ class Place(Protocol):
             It is no regular file.
         """
 
+    def path(self, name: str) -> Path | None:
+        """Where a file lies on a disk, None where there is none; its name there may be another."""
+
     def changed(self) -> frozenset[str]:
-        """Names of files that have changed since the survey and whose `Blob` cannot tell."""
+        """Names of files that may have changed since the survey and whose `Blob` cannot tell."""
 
 
 class Directory:
@@ -90,6 +93,10 @@ class Directory:
     def open(self, name: str) -> Blob:
         """Open a regular file without blocking."""
         return LocalFile(f"{self._root}/{self._real.get(name, name)}", name)
+
+    def path(self, name: str) -> Path | None:
+        """Where a file lies."""
+        return Path(self._root, self._real.get(name, name))
 
     def changed(self) -> frozenset[str]:
         """Return none: an open file tells by itself."""

@@ -86,10 +86,16 @@ class Blob(ABC):
         return self._whole
 
     def head(self, count: int) -> bytes:
-        """First bytes, `count` at most; the rest need not be read for them."""
-        if self._whole is None:
-            return self._range(0, min(count, self.size))
-        return self._whole[:count]
+        """First bytes, `count` of them if there are as many; nothing else is read for them.
+
+        Raises
+        ------
+        OSError
+            It cannot be read.
+        """
+        if self._whole is not None:
+            return self._whole[:count]
+        return self._range(0, min(count, self.size))
 
     def read(self, offset: int, count: int) -> memoryview:
         """`count` bytes from `offset`.

@@ -43,7 +43,7 @@ def read_logs(place: Place, names: Iterable[str]) -> Logs:
     """
     chosen = [name for name in names if _kind(name) is not None]
     search = _Search(place)
-    place.expect(chosen[:MOST_SNIFFED])
+    place.expect(chosen[:MOST_SNIFFED], HEAD)
     for name in chosen[:MOST_SNIFFED]:
         search.look(name)
     if len(chosen) > MOST_SNIFFED:
@@ -54,8 +54,9 @@ def read_logs(place: Place, names: Iterable[str]) -> Logs:
 
 def _kind(name: str) -> str | None:
     """Return what a file may be by its name."""
-    last = PurePosixPath(name).name
-    suffix = PurePosixPath(last).suffix.lower()
+    # no path is made of each name: there may be hundreds of thousands
+    stem, _, end = name.rpartition("/")[2].rpartition(".")
+    suffix = f".{end}".lower() if stem else ""
     if suffix in csv_file.SUFFIXES:
         return "csv"
     if suffix in json_file.SUFFIXES:

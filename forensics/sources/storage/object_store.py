@@ -73,9 +73,9 @@ class ObjectStore:
         """Return None: it lies on no disk."""
         return None
 
-    def expect(self, names: Iterable[str]) -> None:
+    def expect(self, names: Iterable[str], beginning: int | None = None) -> None:
         """Fetch the beginnings of files that will be opened soon, in this order."""
-        self._early.expect(names)
+        self._early.expect(names, BLOCK if beginning is None else min(beginning, BLOCK))
 
     def open(self, name: str) -> Blob:
         """Open a file; nothing is fetched unless it was expected."""
@@ -119,9 +119,9 @@ class ObjectStore:
         except Exception as error:
             raise as_os_error(error) from None
 
-    def _fetch_beginning(self, name: str) -> bytes:
+    def _fetch_beginning(self, name: str, count: int) -> bytes:
         file = self._find(name)
-        return self._fetcher(file)(0, min(BLOCK, file.size)) if file.size else b""
+        return self._fetcher(file)(0, min(count, file.size)) if file.size else b""
 
     def _fetcher(self, file: Listed) -> Fetch:
         def fetch(start: int, count: int) -> bytes:

@@ -31,10 +31,17 @@ class Place(Protocol):
     def survey(self) -> Tree:
         """List what lies below; nothing is opened."""
 
-    def expect(self, names: Iterable[str]) -> None:
+    def expect(self, names: Iterable[str], beginning: int | None = None) -> None:
         """Take note of the files that will be opened next, in this order.
 
-        Where opening takes long it begins now, many at a time; the rest is as it was.
+        Where reading takes long it begins now, many at a time; the rest is as it was.
+
+        Parameters
+        ----------
+        names : iterable of str
+            As listed by `survey`.
+        beginning : int, optional
+            Bytes that will be wanted of each, where these decide about the rest.
         """
 
     def open(self, name: str) -> Blob:
@@ -87,7 +94,7 @@ class Directory:
         walk.warnings = [replace(w, path=_escaped(w.path)) for w in walk.warnings]
         return tree_of(walk.files, walk.warnings)
 
-    def expect(self, names: Iterable[str]) -> None:
+    def expect(self, names: Iterable[str], beginning: int | None = None) -> None:
         """Do nothing: a disk is not asked before it is read."""
 
     def open(self, name: str) -> Blob:

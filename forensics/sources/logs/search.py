@@ -5,8 +5,6 @@ A file is chosen by its name, then by its first bytes: what is no log costs one 
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import PurePosixPath
@@ -45,6 +43,7 @@ def read_logs(place: Place, names: Iterable[str]) -> Logs:
     """
     chosen = [name for name in names if _kind(name) is not None]
     search = _Search(place)
+    place.expect(chosen[:MOST_SNIFFED])
     for name in chosen[:MOST_SNIFFED]:
         search.look(name)
     if len(chosen) > MOST_SNIFFED:
@@ -84,16 +83,8 @@ class _Search:
     def look(self, name: str) -> None:
         """Read a file if it is a log."""
         try:
-            head, size = _head(self._place, name)
-            reading = _chosen(name, head, size) if head else None
-            if reading is None:
-                return
-            if size > self._left:
-                self._over(name, size)
-                return
             with self._place.open(name) as blob:
-                self._left -= blob.size
-                file = reading(blob)
+                file = self._read(blob)
         except NotRegular:
             self._denied(name, "is no regular file (a FIFO, device or socket) and was not opened")
         except OSError as error:
@@ -104,15 +95,25 @@ class _Search:
             if file.input is not None:
                 self.files.append(file)
 
+    def _read(self, blob: Blob) -> LogFile:
+        head = blob.head(HEAD)
+        reading = _chosen(blob.name, head, blob.size) if head else None
+        if reading is None:
+            return LogFile()
+        if blob.size > self._left:
+            return self._over(blob)
+        self._left -= blob.size
+        return reading(blob)
+
     def _denied(self, name: str, why: str) -> None:
         warning = ReadWarning(name, None, "denied", f"this file {why}")
         record = InputFile(name, "log", 0, None, InputState.DENIED)
         self.files.append(LogFile([], record, [warning]))
 
-    def _over(self, name: str, size: int) -> None:
+    def _over(self, blob: Blob) -> LogFile:
         detail = f"{MOST_BYTES} bytes of logs were read already, this one was not"
-        record = InputFile(name, "log", size, None, InputState.LIMIT)
-        self.files.append(LogFile([], record, [ReadWarning(name, None, "limit", detail)]))
+        record = InputFile(blob.name, "log", blob.size, None, InputState.LIMIT)
+        return LogFile([], record, [ReadWarning(blob.name, None, "limit", detail)])
 
 
 def _chosen(name: str, head: bytes, size: int) -> Reading | None:
@@ -129,24 +130,6 @@ def _chosen(name: str, head: bytes, size: int) -> Reading | None:
     if kind == "text" and text_file.may_be_text(name, head):
         return partial(text_file.read_text, head=head)
     return None
-
-
-def _head(place: Place, name: str) -> tuple[bytes, int]:
-    """Return first bytes and size of a file; a local one is not read as a whole for them."""
-    if place.local is None:
-        with place.open(name) as blob:
-            return bytes(blob.read(0, min(HEAD, blob.size))), blob.size
-    path = place.local / name
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise NotRegular(name)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise NotRegular(name)
-        return os.pread(descriptor, HEAD, 0), status.st_size
-    finally:
-        os.close(descriptor)
 
 
 def _without_copies(files: Sequence[LogFile]) -> list[LogFile]:

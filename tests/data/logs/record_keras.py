@@ -20,7 +20,7 @@ BATCHES, BATCH, BAD = 12, 4, 2 * 12 + 7
 """The weights are NaN from the batch BAD on, an index over all epochs."""
 
 
-class Poison(keras.callbacks.Callback):
+class Poison(tf.keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self.batches = 0

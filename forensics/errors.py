@@ -49,6 +49,17 @@ class ReportUnreadable(UsageError):
     slug = "report-unreadable"
 
 
+class InputChanged(ForensicsError):
+    """A file is gone, or is not what it was when the run was read: read the run again."""
+
+    slug = "input-changed"
+    exit_code = 3
+
+
+class IncompleteTable(UserWarning):
+    """Values are damaged and missing from a table; its ``attrs["warnings"]`` says which."""
+
+
 class CannotWrite(ForensicsError):
     """The result was found and could not be handed out, e.g. because the disk is full."""
 

@@ -103,7 +103,7 @@ def loss_onset(run: Run) -> Onset | None:
 @lru_cache(maxsize=8)
 def failure(run: Run) -> Failure | None:
     """Return the earliest failure that is known: non-finite loss, poisoned state, divergence."""
-    found = [f for f in (_loss_failure(run), state_failure(run.checkpoints)) if f is not None]
+    found = [f for f in (_loss_failure(run), state_failure(run.checkpoint_stats)) if f is not None]
     batches = [f for f in found if f.axis is StepAxis.BATCH]
     if found:
         return min(batches or found, key=lambda f: f.step)
@@ -122,6 +122,8 @@ def failure(run: Run) -> Failure | None:
 def bad_interval(series: Series, index: int) -> tuple[int, int]:
     """Return steps between the last good point and the bad one: where it can have happened."""
     step = int(series.steps[index])
+    if series.watched:
+        return step, step
     before = int(series.steps[index - 1]) + 1 if index else min(step, 0)
     return min(before, step), step
 

@@ -128,7 +128,7 @@ def _observed(scene: Scene) -> list[tuple[str, float, int]]:
 
 def _saved(scene: Scene) -> list[tuple[str, float, int]]:
     """(variable, std, fan in) of the kernels in a checkpoint of step 0."""
-    for saved in scene.run.checkpoints:
+    for saved in scene.run.checkpoint_stats:
         if saved.step == 0:
             return [
                 (t.name, t.std, math.prod(t.shape[:-1]))

@@ -78,7 +78,7 @@ class NonFiniteScalar:
 
     def _harmed(self, run: Run, groups: dict[str, list[tuple[Series, int]]]) -> bool:
         """Whether training itself is known to hold non-finite values."""
-        poisoned = any(c.status is CheckpointStatus.POISONED for c in run.checkpoints)
+        poisoned = any(c.status is CheckpointStatus.POISONED for c in run.checkpoint_stats)
         return poisoned or bool(groups["loss"]) or self._blown_up(run, groups["gradient norm"])
 
     def _blown_up(self, run: Run, norms: list[tuple[Series, int]]) -> bool:

@@ -46,9 +46,11 @@ class NonFiniteState:
 
     def detect(self, scene: Scene) -> Iterator[Finding | NotChecked]:
         """Report the first poisoned checkpoint, or a poisoned metric as a note."""
-        usable = [c for c in scene.run.checkpoints if c.status is not CheckpointStatus.DAMAGED]
+        usable = [c for c in scene.run.checkpoint_stats if c.status is not CheckpointStatus.DAMAGED]
         if not usable:
-            reason = "all checkpoints are damaged" if scene.run.checkpoints else "no checkpoint"
+            reason = (
+                "all checkpoints are damaged" if scene.run.checkpoint_stats else "no checkpoint"
+            )
             yield NotChecked(self.code, reason, ("checkpoints",), CHECKPOINT_LINE)
             return
         poisoned = [c for c in usable if c.status is CheckpointStatus.POISONED]
@@ -69,7 +71,7 @@ class NonFiniteState:
             what += ", optimizer slots only: the weights were still finite"
         elif TensorKind.SLOT not in kinds and any(t.kind is TensorKind.SLOT for t in first.tensors):
             what += ", no optimizer slot among them"
-        failed = state_failure(scene.run.checkpoints)
+        failed = state_failure(scene.run.checkpoint_stats)
         return Finding(
             code=self.code,
             name=self.name,

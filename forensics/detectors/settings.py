@@ -26,7 +26,7 @@ class Settings:
     def of(cls, scene: Scene) -> Settings:
         """Merge what logs and checkpoints hold with what the replayed objects told (which wins)."""
         found: dict[str, Any] = {}
-        for checkpoint in scene.run.checkpoints:
+        for checkpoint in scene.run.checkpoint_stats:
             found.update(_known(checkpoint.config))
         found.update(_known(scene.run.config))
         if scene.replay is not None:

@@ -139,8 +139,8 @@ def _healthy(scene: Scene) -> Diagnosis:
         looked.append(f"{len(run.train_loss)} points of the loss `{run.train_loss.tag}`")
     if run.of(Quantity.GRADIENT_NORM):
         looked.append("gradient norms")
-    if run.checkpoints:
-        looked.append(f"{len(run.checkpoints)} checkpoints")
+    if run.checkpoint_stats:
+        looked.append(f"{len(run.checkpoint_stats)} checkpoints")
     if replay is not None and replay.observation is not None:
         looked.append(f"step {replay.observation.step}, run again")
     checked = ", ".join(looked) or "nothing that could show a failure"

@@ -117,7 +117,7 @@ def curve_clues(scene: Scene, findings: Sequence[Finding]) -> Iterator[Clue]:
 def _half_weights(run: Run) -> bool:
     return any(
         t.kind is TensorKind.WEIGHT and t.dtype in HALF_TYPES
-        for c in run.checkpoints[:1]
+        for c in run.checkpoint_stats[:1]
         for t in c.tensors
     )
 

@@ -5,6 +5,7 @@ Arrays are read-only; NaN and Inf are kept: they are evidence.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from forensics.domain.frames import checkpoint_frame, logged_frame, scalar_frame
+from forensics.domain.logged import Logged, LoggedKind
 from forensics.domain.loss_tags import LossRole, loss_role
-from forensics.domain.quantity import Quantity, StepAxis
+from forensics.domain.quantity import Fidelity, Quantity, StepAxis
+from forensics.errors import IncompleteTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +46,10 @@ class Series:
         The layer or variable that the tag names, for quantities measured per layer.
     shift : int
         What was subtracted from the logged steps to make them 0-based batch indices.
+    fidelity : Fidelity
+        How faithfully the values are those that were computed.
+    watched : bool
+        Whether every step was looked at for NaN and Inf, so that there was none before the first.
     """
 
     quantity: Quantity
@@ -53,6 +61,8 @@ class Series:
     wall_times: FloatArray
     layer: str | None = None
     shift: int = 0
+    fidelity: Fidelity = Fidelity.EVENT
+    watched: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.steps) == len(self.values) == len(self.wall_times):
@@ -62,6 +72,11 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.steps)
+
+    @property
+    def logged_steps(self) -> IntArray:
+        """Steps as they were written, before they were aligned."""
+        return self.steps + self.shift if self.shift else self.steps
 
 
 class TensorKind(StrEnum):
@@ -125,6 +140,9 @@ class CheckpointFormat(StrEnum):
     TENSOR_BUNDLE = "tensor_bundle"
     KERAS_ARCHIVE = "keras_archive"
     WEIGHTS_H5 = "weights_h5"
+    SAFETENSORS = "safetensors"
+    ORBAX = "orbax"
+    SAVED_MODEL = "saved_model"
     RECORDED_STATE = "recorded_state"
     """Written by a `FlightRecorder`: exact, random seeds included."""
 
@@ -206,13 +224,15 @@ class Run:
     name: str
     root: str
     series: tuple[Series, ...]
-    checkpoints: tuple[CheckpointStats, ...] = ()
+    checkpoint_stats: tuple[CheckpointStats, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
     recordings: tuple[RecordedBatch, ...] = ()
     debug_dumps: tuple[str, ...] = ()
     """Files of debug dumps (tfdbg2), relative to `root`."""
     inputs: tuple[InputFile, ...] = ()
     warnings: tuple[ReadWarning, ...] = ()
+    logged: Logged | None = None
+    """How to find again what is no scalar; None where nothing else was looked for."""
 
     def of(self, quantity: Quantity, axis: StepAxis | None = None) -> tuple[Series, ...]:
         """Series of one quantity, longest first; batches before epochs."""
@@ -227,8 +247,9 @@ class Run:
     def train_loss(self) -> Series | None:
         """The series that stands for the training loss, None when none was logged.
 
-        Batches before epochs; among several losses (a total and its parts, two networks) the one
-        whose tag tells the most of a total and is the shortest.
+        Of an event file if there is one, else of the most faithful log; batches before epochs;
+        among several losses (a total and its parts, two networks) the one whose tag tells the most
+        of a total and is the shortest.
         """
         return min(
             self._losses,
@@ -252,8 +273,10 @@ class Run:
 
     @property
     def _losses(self) -> tuple[Series, ...]:
-        """Training losses on one axis, batches if there are any."""
+        """Training losses of the best source on one axis, batches if there are any."""
         found = self.of(Quantity.TRAIN_LOSS)
+        best = min((_doubt(s) for s in found), default=None)
+        found = tuple(s for s in found if _doubt(s) == best)
         return tuple(s for s in found if s.step_axis is found[0].step_axis)
 
     @property
@@ -263,24 +286,93 @@ class Run:
         return found[0] if found else None
 
     def scalars(self) -> pd.DataFrame:
-        """Every scalar, with columns writer, tag, quantity, step, wall_time and value."""
-        import pandas as pd
+        """Every scalar: nothing is downsampled, purged or sorted.
 
-        parts = [
-            pd.DataFrame(
-                {
-                    "writer": s.writer,
-                    "tag": s.tag,
-                    "quantity": str(s.quantity),
-                    "step": s.steps,
-                    "wall_time": s.wall_times,
-                    "value": s.values,
-                }
-            )
-            for s in self.series
-        ]
-        columns = ["writer", "tag", "quantity", "step", "wall_time", "value"]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+        Returns
+        -------
+        DataFrame
+            ``writer``, ``tag``, ``step`` (as logged), ``wall_time`` (seconds since the epoch),
+            ``value``; and what this program makes of them: ``quantity``, ``step_axis`` and
+            ``aligned_step``, the 0-based batch or epoch.
+        """
+        return scalar_frame(self.series)
+
+    def histograms(self) -> pd.DataFrame:
+        """Every histogram of either format.
+
+        Returns
+        -------
+        DataFrame
+            ``writer``, ``tag``, ``step``, ``wall_time``; ``limits`` and ``counts``, arrays of one
+            length, where ``counts[i]`` values lie above ``limits[i - 1]`` and up to ``limits[i]``;
+            ``min``, ``max``, ``num``, ``sum``, ``sum_squares`` of all values, NaN where the format
+            does not have them; ``format``: ``proto`` (TensorFlow 1, PyTorch, tensorboardX) or
+            ``tensor`` (TensorFlow 2).
+
+        Raises
+        ------
+        InputChanged
+            A file is gone, or is not what it was when the run was read.
+        """
+        return self._logged(LoggedKind.HISTOGRAM)
+
+    def texts(self) -> pd.DataFrame:
+        """Every text; ``text`` is a str, or an array of them where a table was written."""
+        return self._logged(LoggedKind.TEXT)
+
+    def images(self) -> pd.DataFrame:
+        """Every image, encoded (PNG, JPEG, GIF): ``index``, ``width``, ``height``, ``encoded``."""
+        return self._logged(LoggedKind.IMAGE)
+
+    def audio(self) -> pd.DataFrame:
+        """Every sound, encoded (WAV), with its rate, channels and frames."""
+        return self._logged(LoggedKind.AUDIO)
+
+    def tensors(self) -> pd.DataFrame:
+        """Every other tensor: ``plugin`` that it was written for, ``value`` as an array."""
+        return self._logged(LoggedKind.TENSOR)
+
+    def graphs(self) -> pd.DataFrame:
+        """Graphs and run metadata as bytes; ``kind`` says of which message."""
+        return self._logged(LoggedKind.GRAPH)
+
+    def hparams(self) -> pd.DataFrame:
+        """Hyperparameters: ``name``, ``value``, and ``group`` and ``status`` of their session."""
+        return self._logged(LoggedKind.HPARAMS)
+
+    def sessions(self) -> pd.DataFrame:
+        """Every start, stop and checkpoint of a TensorFlow 1 session: nothing is purged by them."""
+        return self._logged(LoggedKind.SESSION)
+
+    def messages(self) -> pd.DataFrame:
+        """Messages that TensorFlow's old logging events hold."""
+        return self._logged(LoggedKind.MESSAGE)
+
+    def _logged(self, kind: LoggedKind) -> pd.DataFrame:
+        tags, lost = ((), ()) if self.logged is None else self.logged.read(kind)
+        if lost:
+            said = f"{lost[0].path}: {lost[0].detail}"
+            more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+            warnings.warn(f"{said}{more}", IncompleteTable, stacklevel=3)
+        return logged_frame(kind, tags, lost)
+
+    def checkpoints(self) -> pd.DataFrame:
+        """Every tensor of every checkpoint with its statistics, never its elements.
+
+        Returns
+        -------
+        DataFrame
+            ``checkpoint`` (path), ``format``, ``step`` (training steps done), ``step_source``,
+            ``status``, and what `TensorStats` holds: ``name``, ``kind``, ``shape``, ``dtype``,
+            ``count``, ``nan``, ... Of a checkpoint of which no tensor could be read, one row
+            without a name.
+        """
+        return checkpoint_frame(self.checkpoint_stats)
+
+
+def _doubt(series: Series) -> tuple[bool, Fidelity]:
+    """How little a source is trusted: one point of a log is no curve."""
+    return series.fidelity is not Fidelity.EVENT and len(series) < 2, series.fidelity
 
 
 def _last_length(tag: str) -> int:

@@ -88,7 +88,7 @@ def merged_config(run: Run, replay: ReplayResult | None) -> dict[str, Any]:
     The logs come first, then checkpoints from the last to the first, then the replay, which knows
     the program as it is now and not as it was.
     """
-    dated = sorted(run.checkpoints, key=lambda c: -(c.step or 0))
+    dated = sorted(run.checkpoint_stats, key=lambda c: -(c.step or 0))
     sources: list[Mapping[str, Any]] = [run.config, *(c.config for c in dated)]
     if replay is not None:
         sources.append(replay.config)
@@ -159,7 +159,7 @@ def _indicators(run: Run, verdict: Verdict) -> Iterable[Any]:
 
 
 def _checkpoints(run: Run, verdict: Verdict) -> dict[str, Any]:
-    ordered = sorted(run.checkpoints, key=lambda c: (c.step is None, c.step or 0, c.path))
+    ordered = sorted(run.checkpoint_stats, key=lambda c: (c.step is None, c.step or 0, c.path))
     clean = [c for c in ordered if c.status is CheckpointStatus.CLEAN]
     poisoned = [c for c in ordered if c.status is CheckpointStatus.POISONED]
     earliest = _earliest(run, verdict)

@@ -28,7 +28,7 @@ def on_batch_axis(run: Run, offset: int) -> Run:
     return replace(
         run,
         series=tuple(_series(s, offset) for s in run.series),
-        checkpoints=tuple(_checkpoint(c, offset) for c in run.checkpoints),
+        checkpoint_stats=tuple(_checkpoint(c, offset) for c in run.checkpoint_stats),
         recordings=tuple(replace(r, step=max(0, r.step + offset)) for r in run.recordings),
     )
 
@@ -36,7 +36,7 @@ def on_batch_axis(run: Run, offset: int) -> Run:
 def _check(run: Run, offset: int) -> None:
     logged = [s.steps for s in run.series if s.step_axis is StepAxis.BATCH and len(s)]
     steps = [int(end) for array in logged for end in (array.min(), array.max())]
-    steps += [c.step for c in run.checkpoints if c.step]
+    steps += [c.step for c in run.checkpoint_stats if c.step]
     lowest, highest = min(steps, default=0), max(steps, default=0)
     if lowest >= 0 and lowest + offset < 0:
         raise UsageError(

@@ -114,7 +114,7 @@ def _value(series: Series) -> str:
 
 
 def _bad_state(run: Run) -> str | None:
-    poisoned = [c for c in run.checkpoints if c.status is CheckpointStatus.POISONED]
+    poisoned = [c for c in run.checkpoint_stats if c.status is CheckpointStatus.POISONED]
     if not poisoned:
         return None
     first = min(poisoned, key=lambda c: (c.step is None, c.step or 0))
@@ -174,7 +174,7 @@ def _listed(rows: Sequence[int], limit: int = 5) -> str:
 def _extent(run: Run) -> str:
     loss = run.train_loss
     if loss is None or not len(loss):
-        return f" in {len(run.checkpoints)} checkpoints" if run.checkpoints else ""
+        return f" in {len(run.checkpoint_stats)} checkpoints" if run.checkpoint_stats else ""
     unit = "epochs" if loss.step_axis is StepAxis.EPOCH else "steps"
     return f" in {int(np.max(loss.steps)) + 1} {unit}"
 

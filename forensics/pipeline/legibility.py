@@ -16,8 +16,8 @@ from forensics.sources.storage.locate import place_at
 _TELLING = (Quantity.VALIDATION_LOSS, Quantity.GRADIENT_NORM)
 _NO_EVENT = frozenset({"file_version", "source_metadata"})
 """What a writer puts into a file before anything is logged."""
-_NO_DAMAGE = frozenset({"denied", "limit"})
-"""Kinds of warnings about what was not looked at, which may be whole."""
+_NO_DAMAGE = frozenset({"denied", "limit", "undated", "translated", "not_read"})
+"""Kinds of warnings about what was not looked at, or not placed, and may be whole."""
 
 
 def legible(run: Run) -> bool:
@@ -35,7 +35,7 @@ def damaged(run: Run) -> bool:
     """Whether something that the files once held is lost."""
     return (
         any(i.state is InputState.DAMAGED for i in run.inputs)
-        or any(c.status is CheckpointStatus.DAMAGED for c in run.checkpoints)
+        or any(c.status is CheckpointStatus.DAMAGED for c in run.checkpoint_stats)
         or any(w.kind not in _NO_DAMAGE for w in run.warnings)
     )
 
@@ -98,7 +98,7 @@ def without_evidence(run: Run) -> str:
 
 
 def _has_checkpoint(run: Run) -> bool:
-    return any(c.status is not CheckpointStatus.DAMAGED for c in run.checkpoints)
+    return any(c.status is not CheckpointStatus.DAMAGED for c in run.checkpoint_stats)
 
 
 def _may_hold_events(run: Run, file: InputFile) -> bool:

@@ -121,5 +121,5 @@ def _was_clean_between(run: Run, step: int, last: int) -> bool:
     """
     return any(
         c.status is CheckpointStatus.CLEAN and c.step is not None and step + MARGIN < c.step <= last
-        for c in run.checkpoints
+        for c in run.checkpoint_stats
     )

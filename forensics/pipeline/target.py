@@ -137,7 +137,7 @@ def _after_clean_checkpoints(run: Run, target: Target) -> Target:
     low, high = target.interval
     clean = [
         c.step
-        for c in run.checkpoints
+        for c in run.checkpoint_stats
         if c.status is CheckpointStatus.CLEAN and c.step is not None and low < c.step <= high
     ]
     return replace(target, interval=(max([low, *clean]), high))
@@ -202,7 +202,7 @@ def _start(run: Run, onset: int) -> int:
     """Return the step of the last clean checkpoint at or before the onset, 0 without one."""
     steps = [
         c.step
-        for c in run.checkpoints
+        for c in run.checkpoint_stats
         if c.status is CheckpointStatus.CLEAN and c.step is not None and c.step <= onset
     ]
     return max(steps, default=0)
@@ -210,7 +210,7 @@ def _start(run: Run, onset: int) -> int:
 
 def _batch_steps(run: Run) -> Iterator[int]:
     yield from last_logged(run, StepAxis.BATCH)
-    yield from (c.step for c in run.checkpoints if c.step is not None)
+    yield from (c.step for c in run.checkpoint_stats if c.step is not None)
 
 
 def _is_gradient(run: Run, finding: Finding) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from forensics.domain.quantity import Quantity, StepAxis
+from forensics.domain.quantity import Fidelity, Quantity, StepAxis
 from forensics.domain.replay import ReplayResult
 from forensics.domain.run import CheckpointFormat, CheckpointStats, CheckpointStatus, Run
 from forensics.replay.artefacts import with_reproducer
@@ -77,14 +77,14 @@ def start_points(request: ReplayRequest) -> list[CheckpointStats]:
     bound = _last_step(request) if request.symptom != "none" else None
     found = [
         c
-        for c in run.checkpoints
+        for c in run.checkpoint_stats
         if c.status is CheckpointStatus.CLEAN
         and c.step is not None
         and (bound is None or c.step + request.step_offset <= bound)
     ]
     poisoned = [
         c.step
-        for c in run.checkpoints
+        for c in run.checkpoint_stats
         if c.status is CheckpointStatus.POISONED and c.step is not None
     ]
     if poisoned:
@@ -162,7 +162,7 @@ def _with_recording(request: ReplayRequest, source: Source) -> ReplayRequest:
         return request
     place = Directory(folder)
     states, batches = read_recorded_states(place).checkpoints, batches_in(place)
-    changed = replace(run, root=str(folder), checkpoints=states, recordings=batches)
+    changed = replace(run, root=str(folder), checkpoint_stats=states, recordings=batches)
     return replace(request, run=changed)
 
 
@@ -230,6 +230,7 @@ def logged_losses(request: ReplayRequest) -> list[tuple[int, float]]:
     found = {
         int(step) + request.step_offset: float(value)
         for series in request.run.of(Quantity.TRAIN_LOSS, StepAxis.BATCH)
+        if series.fidelity <= Fidelity.RECORD
         for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True)
         if math.isfinite(value) and 0 <= step + request.step_offset <= last
     }
@@ -239,7 +240,7 @@ def logged_losses(request: ReplayRequest) -> list[tuple[int, float]]:
 def _last_trained(request: ReplayRequest) -> int:
     """Return the last batch that the run is known to have trained on, 0 when nothing tells."""
     run = request.run
-    known = [c.step - 1 for c in run.checkpoints if c.step is not None]
+    known = [c.step - 1 for c in run.checkpoint_stats if c.step is not None]
     known += [int(s.steps.max()) for s in run.of(Quantity.TRAIN_LOSS, StepAxis.BATCH) if len(s)]
     last = max(known, default=0) + request.step_offset
     if request.symptom != "none":

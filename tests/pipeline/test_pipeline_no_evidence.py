@@ -197,4 +197,4 @@ def test_an_offset_that_a_checkpoint_cannot_follow_is_refused() -> None:
 
 def test_the_untrained_state_stays_at_0() -> None:
     run = run_of(curve(falling(20), start=1), checkpoints=[checkpoint(0)])
-    assert on_batch_axis(run, -1).checkpoints[0].step == 0
+    assert on_batch_axis(run, -1).checkpoint_stats[0].step == 0

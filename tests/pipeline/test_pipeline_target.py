@@ -112,4 +112,4 @@ def test_an_offset_moves_batches_and_checkpoints_but_no_epochs(offset: int) -> N
     assert int(moved.series[0].steps[0]) == 1 + offset
     assert moved.series[0].shift == -offset
     assert moved.series[1].steps.tolist() == [0, 1]
-    assert moved.checkpoints[0].step == 10 + offset
+    assert moved.checkpoint_stats[0].step == 10 + offset

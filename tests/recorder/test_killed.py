@@ -107,5 +107,5 @@ def test_a_training_that_is_killed_was_recorded_to_its_last_step(tmp_path: Path)
     run = read(tmp_path)
     loss = run.of(Quantity.TRAIN_LOSS)[0]
     assert loss.steps[-1] in (last, last - 1), "logged to the step that was running"
-    states = [c for c in run.checkpoints if c.path.startswith("flight/state")]
+    states = [c for c in run.checkpoint_stats if c.path.startswith("flight/state")]
     assert states and all(c.status is CheckpointStatus.CLEAN for c in states)

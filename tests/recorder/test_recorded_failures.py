@@ -73,7 +73,7 @@ def test_a_loop_of_its_own_with_two_models(tmp_path: Path) -> None:
     lengths = {s.tag: len(s) for s in run.series}
     assert lengths["train/loss"] == 7
     assert lengths["train/optimizer/gradient_norm"] == lengths["train/slow/gradient_norm"] == 7
-    state = next(c for c in run.checkpoints if c.step == 3)
+    state = next(c for c in run.checkpoint_stats if c.step == 3)
     assert {t.name: t.max for t in state.tensors}["counter:0"] == 3.0
     assert any(t.name.endswith("two/kernel") for t in state.tensors)
     assert manifest(tmp_path)["model_reason"].startswith("the model is not compiled")

@@ -62,7 +62,7 @@ def restored(path: Path | str, kind: str, **case: Any) -> tuple[Any, list[str]]:
 
 def found(folder: Path) -> CheckpointStats:
     """Read the one checkpoint that the reader sees in a folder."""
-    (checkpoint,) = read(folder).checkpoints
+    (checkpoint,) = read(folder).checkpoint_stats
     assert checkpoint.status is CheckpointStatus.CLEAN
     assert checkpoint.step == 3
     return checkpoint
@@ -98,7 +98,7 @@ def test_a_lost_shard_damages_the_checkpoint(tmp_path: Path, trained: Any) -> No
     trained.save_weights(tmp_path / "m.weights.json", max_shard_size=2e-6)
     sorted(tmp_path.glob("*.weights.h5"))[1].unlink()
     run = read(tmp_path)
-    assert [(c.path, c.status) for c in run.checkpoints] == [
+    assert [(c.path, c.status) for c in run.checkpoint_stats] == [
         ("m.weights.json", CheckpointStatus.DAMAGED)
     ]
     assert any("m_00001.weights.h5" in w.path for w in run.warnings)
@@ -154,7 +154,7 @@ def test_a_checkpoint_of_an_estimator_is_read_and_not_replayed(tmp_path: Path) -
         tf.compat.v1.train.get_or_create_global_step()
         session.run(tf.compat.v1.global_variables_initializer())
         path = tf.compat.v1.train.Saver().save(session, str(tmp_path / "model.ckpt"), 3)
-    assert [c.status for c in read(tmp_path).checkpoints] == [CheckpointStatus.CLEAN]
+    assert [c.status for c in read(tmp_path).checkpoint_stats] == [CheckpointStatus.CLEAN]
     with pytest.raises(restore.RestoreError, match=r"TensorFlow 1 or an Estimator.*not replayed"):
         restored(path, "tensor_bundle")
 

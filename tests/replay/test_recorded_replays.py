@@ -151,7 +151,7 @@ def test_a_damaged_batch_is_a_reason(recorded: Path, tmp_path: Path) -> None:
 
 def test_recorded_states_are_checkpoints_of_the_run(recorded: Path) -> None:
     run = read(recorded)
-    states = [c for c in run.checkpoints if c.path.startswith("flight/state")]
+    states = [c for c in run.checkpoint_stats if c.path.startswith("flight/state")]
     assert len(states) == 2
     for state in states:
         assert state.status is CheckpointStatus.CLEAN

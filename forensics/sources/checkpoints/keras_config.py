@@ -46,10 +46,11 @@ def settings(model: Mapping[str, Any]) -> dict[str, Any]:
         Those found of: ``optimizer`` (class name) and ``optimizer_config`` (its numbers and words,
         clipping and weight decay among them), ``learning_rate`` (of a schedule: the initial one),
         ``learning_rate_schedule`` (class name) and ``learning_rate_schedule_config``,
-        ``loss_scale`` (of a loss-scaling optimizer), ``loss``, ``loss_from_logits``, ``loss_config``
-        and ``loss_weights``, ``metrics``, ``steps_per_execution``, ``jit_compile``, ``run_eagerly``,
-        ``activations``, ``initializers``, ``regularizers`` and ``constraints`` (lists of
-        ``{"layer", ...}``), ``dtype_policy`` and, of layers that have another, ``layer_policies``.
+        ``loss_scale`` (of a loss-scaling optimizer), ``loss``, ``loss_from_logits``,
+        ``loss_config`` and ``loss_weights``, ``metrics``, ``steps_per_execution``, ``jit_compile``,
+        ``run_eagerly``, ``activations``, ``initializers``, ``regularizers`` and ``constraints``
+        (lists of ``{"layer", ...}``), ``dtype_policy`` and, of layers that have another,
+        ``layer_policies``.
     """
     config = mapping_of(model.get("config"))
     policy = name_of(config.get("dtype"))

@@ -6,9 +6,11 @@ into one directory at the same time are two writers, and are told apart by wall 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+
+import numpy as np
 
 from forensics.sources.events.columns import Columns, joined
 from forensics.sources.events.event_file import EventFile
@@ -31,7 +33,7 @@ class Writer:
 
     name: str
     files: list[EventFile] = field(default_factory=list)
-    _periods: dict[str, Period] = field(default_factory=dict)
+    _periods: dict[Hashable, Period] = field(default_factory=dict)
     _timed: int = 0
     """Files whose periods are known: they are needed only where another file follows."""
 
@@ -47,8 +49,8 @@ class Writer:
 
     def overlaps(self, file: EventFile) -> bool:
         """Whether a tag of `file` was written while this writer wrote it too."""
-        for tag, (first, last) in _periods(file.columns):
-            low, high = self._period(tag)
+        for what, (first, last) in _periods(file):
+            low, high = self._period(what)
             if first < high and low < last:
                 return True
         return False
@@ -57,13 +59,13 @@ class Writer:
         """Add a further file."""
         self.files.append(file)
 
-    def _period(self, tag: str) -> Period:
+    def _period(self, what: Hashable) -> Period:
         for file in self.files[self._timed :]:
-            for name, (first, last) in _periods(file.columns):
+            for name, (first, last) in _periods(file):
                 low, high = self._periods.get(name, (first, last))
                 self._periods[name] = min(low, first), max(high, last)
         self._timed = len(self.files)
-        return self._periods.get(tag, (0.0, 0.0))
+        return self._periods.get(what, (0.0, 0.0))
 
 
 def join_writers(files: Iterable[EventFile]) -> list[Writer]:
@@ -87,8 +89,18 @@ def join_writers(files: Iterable[EventFile]) -> list[Writer]:
     return [writer for folder in sorted(by_folder) for writer in by_folder[folder]]
 
 
-def _periods(columns: Columns) -> Iterable[tuple[str, Period]]:
-    """First and last wall time of each tag; without those of which the clock gave no number."""
-    first, last = columns.periods()
-    found = zip(columns.tags, zip(first.tolist(), last.tolist(), strict=True), strict=True)
-    return ((tag, period) for tag, period in found if period[0] == period[0])
+def _periods(file: EventFile) -> Iterator[tuple[Hashable, Period]]:
+    """First and last wall time of each tag (and kind); without those that the clock did not time.
+
+    Sessions and graphs have no tag: two processes may each have begun with one.
+    """
+    first, last = file.columns.periods()
+    for tag, period in zip(
+        file.columns.tags, zip(first.tolist(), last.tolist(), strict=True), strict=True
+    ):
+        if period[0] == period[0]:
+            yield tag, period
+    for (tag, kind), where in file.blobs.tags.items():
+        times = where.wall_times[~np.isnan(where.wall_times)]
+        if tag and len(times):
+            yield (tag, kind), (float(times.min()), float(times.max()))

@@ -1,0 +1,201 @@
+"""Values that are no scalars: where they lie, and read again when they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forensics.domain.logged import LoggedKind, LoggedTag
+from forensics.domain.run import InputFile, ReadWarning
+from forensics.errors import Damaged, InputChanged
+from forensics.sources.events.blob_index import BlobIndex
+from forensics.sources.events.decoding import Decoding, decode
+from forensics.sources.events.hparam_sessions import hparam_tags
+from forensics.sources.events.kinds import Chosen, choose
+from forensics.sources.events.writers import Writer
+from forensics.sources.storage.blob import Blob, NotRegular
+from forensics.sources.storage.place import Place
+
+_MAX_WARNINGS = 20
+"""Damaged values of one file that are listed one by one."""
+_PIECE = 1 << 20
+
+Stamp = tuple[int, int, int]
+"""Inode, size and time of the last change, in ns."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoggedFile:
+    """One event file as it was when it was read.
+
+    Parameters
+    ----------
+    writer : str
+        Whose it is.
+    input : InputFile
+        What was read of it.
+    blobs : BlobIndex
+        Where values lie in it.
+    stamp : tuple or None
+        What tells whether it changed, None where nothing does.
+    """
+
+    writer: str
+    input: InputFile
+    blobs: BlobIndex
+    stamp: Stamp | None = None
+
+
+def stamp_of(place: Place, name: str) -> Stamp | None:
+    """Look at what tells cheaply whether a local file changed; None where that is impossible."""
+    if place.local is None:
+        return None
+    try:
+        status = (place.local / name).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def logged_files(place: Place, writers: Iterable[Writer]) -> LoggedFiles:
+    """Where to find again what is no scalar: of the files that hold any such thing."""
+    found = [
+        LoggedFile(writer.name, file.input, file.blobs, stamp_of(place, file.input.path))
+        for writer in writers
+        for file in writer.files
+        if file.blobs.tags
+    ]
+    return LoggedFiles(place, tuple(found))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoggedFiles:
+    """The event files of a run, in the order in which they were begun; none is kept open.
+
+    Parameters
+    ----------
+    place : Place
+        Where they lie.
+    files : tuple of LoggedFile
+    """
+
+    place: Place
+    files: tuple[LoggedFile, ...]
+
+    def read(self, kind: LoggedKind) -> tuple[tuple[LoggedTag, ...], tuple[ReadWarning, ...]]:
+        """Decode all values of a kind, by writer and tag.
+
+        Raises
+        ------
+        InputChanged
+            A file is gone, or is not what it was when the run was read.
+        """
+        found: dict[tuple[str, str], list[LoggedTag]] = {}
+        warnings: list[ReadWarning] = []
+        plugins = self._plugins()
+        for file in self.files:
+            if kind is LoggedKind.HPARAMS:
+                parts, faults = hparam_tags(file.writer, file.input.path, file.blobs)
+                warnings += faults
+            else:
+                chosen = choose(file.blobs, kind, plugins)
+                parts = list(self._decode(file, chosen, kind, warnings)) if chosen else []
+            for part in parts:
+                found.setdefault((part.writer, part.tag), []).append(part)
+        return tuple(_joined(found[key]) for key in sorted(found)), tuple(warnings)
+
+    def _plugins(self) -> Mapping[str, str]:
+        """Plugin of each tag; the first file of a tag may be the one that was damaged."""
+        return {
+            tag: item.plugin
+            for file in self.files
+            for (tag, _), item in file.blobs.tags.items()
+            if item.plugin
+        }
+
+    def _decode(
+        self,
+        file: LoggedFile,
+        chosen: list[Chosen],
+        kind: LoggedKind,
+        warnings: list[ReadWarning],
+    ) -> Iterator[LoggedTag]:
+        with self._opened(file) as blob:
+            decoding = decode(blob, chosen, kind)
+        warnings += _warnings(file.input.path, chosen, decoding)
+        for item, (places, columns) in zip(chosen, decoding.parts, strict=True):
+            if len(places):
+                steps, times = item.where.steps[places], item.where.wall_times[places]
+                yield LoggedTag(file.writer, item.tag, steps, times, columns)
+
+    @contextmanager
+    def _opened(self, file: LoggedFile) -> Iterator[Blob]:
+        name = file.input.path
+        again = "it is not what it was when the run was read; read the run again"
+        try:
+            with self.place.open(name) as blob:
+                _verify(blob, file, stamp_of(self.place, name))
+                yield blob
+            if self.place.local is None and name in self.place.changed():
+                raise InputChanged(f"{name}: {again}")
+        except FileNotFoundError:
+            raise InputChanged(f"{name}: this file is gone since the run was read") from None
+        except (OSError, NotRegular) as error:
+            why = getattr(error, "strerror", None) or type(error).__name__
+            raise InputChanged(f"{name}: this file cannot be read any more: {why}") from None
+        except Damaged as error:
+            raise InputChanged(f"{name}: {again} ({error.detail})") from None
+
+
+def _verify(blob: Blob, file: LoggedFile, stamp: Stamp | None) -> None:
+    """Make sure that the values are still where they were: a file may have grown since."""
+    if blob.size < file.input.bytes:
+        raise Damaged(blob.name, blob.size, "truncated", "it is shorter")
+    if file.input.sha256 is None or (stamp is not None and stamp == file.stamp):
+        return
+    digest = hashlib.sha256()
+    for offset in range(0, file.input.bytes, _PIECE):
+        digest.update(blob.read(offset, min(_PIECE, file.input.bytes - offset)))
+    if digest.hexdigest() != file.input.sha256:
+        raise Damaged(blob.name, 0, "changed", "it holds something else")
+
+
+def _warnings(path: str, chosen: list[Chosen], decoding: Decoding) -> Iterator[ReadWarning]:
+    for item, at, error in decoding.faults[:_MAX_WARNINGS]:
+        where = chosen[item].where
+        detail = (
+            f"a value of {chosen[item].tag!r} at step {int(where.steps[at])} was left out: "
+            f"{error.detail}"
+        )
+        yield ReadWarning(path, int(where.offsets[at]) + error.offset, error.kind, detail)
+    rest = len(decoding.faults) - _MAX_WARNINGS
+    if rest > 0:
+        _, _, error = decoding.faults[_MAX_WARNINGS]
+        yield ReadWarning(path, None, error.kind, f"{rest} more values were left out")
+
+
+def _joined(parts: list[LoggedTag]) -> LoggedTag:
+    """Values of one tag from several files, one after the other."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    columns: dict[str, Sequence[Any] | npt.NDArray[Any]] = {}
+    for name in first.columns:
+        pieces = [part.columns[name] for part in parts]
+        if all(isinstance(piece, np.ndarray) for piece in pieces):
+            columns[name] = np.concatenate(pieces)
+        else:
+            columns[name] = [item for piece in pieces for item in piece]
+    return LoggedTag(
+        first.writer,
+        first.tag,
+        np.concatenate([part.steps for part in parts]),
+        np.concatenate([part.wall_times for part in parts]),
+        columns,
+    )

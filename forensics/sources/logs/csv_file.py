@@ -35,6 +35,7 @@ SUFFIXES = (".csv", ".tsv")
 _DELIMITERS = ",;\t|"
 _OF_VALIDATION = frozenset({"val", "valid", "validation", "eval", "evaluation"})
 _EXPORTED = re.compile(r"(.{1,200}) - (.{1,300}?)(?:__(MIN|MAX))?")
+_VERSION = re.compile(r"version_\d{1,9}")
 _TENSORBOARD = ("wall time", "step", "value")
 
 
@@ -87,7 +88,19 @@ def read_csv(blob: Blob, head: bytes) -> LogFile:
     warnings = rows.warnings()
     if warnings and reader.state is InputState.COMPLETE:
         reader.state = InputState.DAMAGED
-    return LogFile(rows.writers(), blob.record(KIND, reader.state), [*reader.warnings, *warnings])
+    return LogFile(
+        rows.writers(),
+        blob.record(KIND, reader.state),
+        [*reader.warnings, *warnings],
+        run=_version(blob.name),
+    )
+
+
+def _version(name: str) -> str | None:
+    """Return the directory that Lightning's logger gave to one run, None for other tables."""
+    folder = PurePosixPath(name).parent
+    is_run = PurePosixPath(name).name == "metrics.csv" and _VERSION.fullmatch(folder.name)
+    return str(folder) if is_run else None
 
 
 def _first_line(head: bytes) -> str:

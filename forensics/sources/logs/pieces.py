@@ -69,6 +69,10 @@ class Reader:
             detail = "a hole of zero bytes begins here: what was printed there is lost"
             self.note(offset + at, "hole", detail)
 
+    def remark(self, kind: str, detail: str) -> None:
+        """Record what is no damage."""
+        self.warnings.append(ReadWarning(self.blob.name, None, kind, detail))
+
     def note(self, offset: int | None, kind: str, detail: str) -> None:
         """Record damage."""
         self.warnings.append(ReadWarning(self.blob.name, offset, kind, detail))

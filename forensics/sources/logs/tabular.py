@@ -60,12 +60,15 @@ class Table:
         What the format's first epoch is called; None where the rows have to tell.
     length : int or None
         Batches of an epoch where known.
+    steps_are_calls : bool
+        Steps only number the rows: where each epoch has one, the epoch says more.
     """
 
     fidelity: Fidelity = Fidelity.RECORD
     counting: Counting = Counting.UNSAID
     epochs_from: int | None = None
     length: int | None = None
+    steps_are_calls: bool = False
     columns: dict[str, _Points] = field(default_factory=dict)
     overflow: bool = False
 
@@ -108,6 +111,8 @@ class Table:
         by_epoch = all(step == _NO_NUMBER for step in points.steps)
         told = all(e == e for e in points.epochs)
         if not by_epoch and told and (name.endswith("_epoch") or _at_ends(points, length)):
+            by_epoch = True
+        if self.steps_are_calls and told and not _several_per_epoch(points):
             by_epoch = True
         within = not by_epoch and told and _begin_again(points)
         inner = (self.length or _counted(points)) if within else None

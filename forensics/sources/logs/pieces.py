@@ -9,7 +9,7 @@ from forensics.domain.run import InputState, ReadWarning
 from forensics.errors import Damaged
 from forensics.sources.storage.blob import Blob
 
-BEGINNING, END = 128 << 20, 16 << 20
+BEGINNING, END = 64 << 20, 16 << 20
 """Bytes of a file that are read when it has more: some seconds of parsing."""
 _PIECE = 1 << 20
 _HOLE = 512

@@ -135,9 +135,7 @@ class InChunks:
         return any((at + 1) * step > size for at, step, size in edges)
 
 
-def slabs(
-    shape: tuple[int, ...], chunk: tuple[int, ...], element: int, most: int
-) -> Iterator[Box]:
+def slabs(shape: tuple[int, ...], chunk: tuple[int, ...], element: int, most: int) -> Iterator[Box]:
     """Cover an array by boxes that follow each other in C order.
 
     Each takes at most `most` bytes, and ends where chunks do as far as that allows.

@@ -151,7 +151,9 @@ class _Walk:
         if any(header.first(kind) is not None for kind in _GROUP_MESSAGES):
             return list(self._below(self._links(header, path), path, depth))
         if header.first(DATATYPE) is None:
-            raise self._image.damaged(address, "missing_message", f"{path!r} does not say what it is")
+            raise self._image.damaged(
+                address, "missing_message", f"{path!r} does not say what it is"
+            )
         # A committed datatype: objects that use it count as links.
         self._objects[address].stated = 0
         return []

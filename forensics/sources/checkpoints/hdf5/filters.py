@@ -84,7 +84,9 @@ def read_pipeline(fields: Fields) -> Pipeline:
         name = fields.raw(named + (-named % 8 if version == 1 else 0))
         if kind not in _KNOWN:
             label = bytes(name).partition(b"\0")[0].decode("ascii", "replace")
-            raise fields.damaged("unsupported", f"{fields.what} needs filter {kind} {label}".strip())
+            raise fields.damaged(
+                "unsupported", f"{fields.what} needs filter {kind} {label}".strip()
+            )
         client = [fields.integer(4) for _ in range(values)]
         if version == 1 and values % 2:
             fields.raw(4)

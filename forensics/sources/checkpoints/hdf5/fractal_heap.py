@@ -56,7 +56,12 @@ class FractalHeap:
         self._huge = fields.place()
         fields.raw(length + width + 8 * length)
         table_width, start, largest = fields.integer(2), fields.length(), fields.length()
-        bits, _, root, rows = fields.integer(2), fields.integer(2), fields.place(), fields.integer(2)
+        bits, _, root, rows = (
+            fields.integer(2),
+            fields.integer(2),
+            fields.place(),
+            fields.integer(2),
+        )
         fields.verify()
         self._shape = _Shape(
             table_width,

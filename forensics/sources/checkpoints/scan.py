@@ -14,6 +14,7 @@ from forensics.domain.run import (
 )
 from forensics.sources.checkpoints.checkpoint_format import Claim, Format, NotACheckpoint, Unopened
 from forensics.sources.checkpoints.contents import Contents
+from forensics.sources.checkpoints.pickles import pickles_among
 from forensics.sources.checkpoints.recorded_state import states_in
 from forensics.sources.checkpoints.registry import find_checkpoints, open_checkpoint
 from forensics.sources.checkpoints.steps import step_of
@@ -47,10 +48,10 @@ def read_checkpoints(place: Place, tree: Tree | None = None) -> CheckpointScan:
         Of all formats in the registry. Bad input never raises: it becomes a damaged checkpoint, a
         warning and the state of an input.
     """
-    if tree is not None:
-        return _scan(place, find_checkpoints(tree.files, place), [])
-    tree = place.survey()
-    return _scan(place, find_checkpoints(tree.files, place), list(tree.warnings))
+    told = tree is not None
+    tree = tree or place.survey()
+    warnings = [*(() if told else tree.warnings), *pickles_among(tree.files)]
+    return _scan(place, find_checkpoints(tree.files, place), warnings)
 
 
 def read_recorded_states(place: Place) -> CheckpointScan:

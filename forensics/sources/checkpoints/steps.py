@@ -17,6 +17,8 @@ _STEP_WORD = re.compile(
     r"(?:^|[^a-z])(?:global[-_]?step|steps?|iterations?|iters?|it|batch)[-_=. ]?(\d+)(?!\d)",
     re.IGNORECASE,
 )
+_STEP_FOLDER = re.compile(r"checkpoint-(\d+)")
+"""What trainers of Hugging Face call a folder, by the global step."""
 _EPOCH_WORD = re.compile(r"(?:^|[^a-z])(?:epochs?|ep|e)(?:[^a-z]|$)", re.IGNORECASE)
 _LAST_NUMBER = re.compile(r"(?:^|[-_=. ])(\d+)$")
 _TRAILING_FLOAT = re.compile(r"\d+\.\d+$")
@@ -70,6 +72,9 @@ def _named_step(path: str, counters: Counters) -> int | None:
         stem = shorter
     for name in (stem, *reversed(parts[:-1])):
         if (match := _STEP_WORD.search(name)) and int(match[1]) < _MAX_STEP:
+            return int(match[1])
+    for name in reversed(parts[:-1]):
+        if (match := _STEP_FOLDER.fullmatch(name)) and int(match[1]) < _MAX_STEP:
             return int(match[1])
     if _EPOCH_WORD.search(stem) or _TRAILING_FLOAT.search(stem) or _DATE.search(stem):
         return None

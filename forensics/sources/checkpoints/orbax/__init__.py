@@ -1,0 +1,1 @@
+"""Orbax checkpoints: arrays in zarr's format, in folders or in one OCDBT database."""

@@ -14,18 +14,30 @@ import pytest
 
 from forensics.domain.run import Run
 from forensics.sources.logdir import read
-from tests.sources.written import SETS
+from tests.sources.written import SETS, SLOW
 
 pytestmark = pytest.mark.tf
 
 
+class Written(dict[str, Path]):
+    """Folders of the sets, each written when it is first asked for."""
+
+    def __init__(self, parent: Path) -> None:
+        super().__init__()
+        self._parent = parent
+
+    def __missing__(self, name: str) -> Path:
+        self[name] = self._parent / name
+        {**SETS, **SLOW}[name](self[name])
+        return self[name]
+
+
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folders = {}
-    for name, write in SETS.items():
-        folders[name] = tmp_path_factory.mktemp(name) / "run"
-        write(folders[name])
-    return folders
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    return Written(tmp_path_factory.mktemp("sets"))
+
+
+NAMES = [*sorted(SETS), *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
 Row = tuple[Any, ...]
@@ -154,8 +166,8 @@ def our_rows(run: Run) -> Iterator[tuple[str, Row]]:
         yield "tensor", (r.writer, r.tag, r.step, r.wall_time, *described)
 
 
-@pytest.mark.parametrize("name", sorted(SETS))
-def test_as_tensorboard_reads_it(written: dict[str, Path], name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_as_tensorboard_reads_it(written: Written, name: str) -> None:
     run = read(written[name])
     assert run.warnings == ()
     ours, theirs = by_us(run), by_tensorboard(written[name])
@@ -173,9 +185,9 @@ WITHOUT_TENSORS = "pytorch"
 """The set of whose tensors tbparse raises an AttributeError."""
 
 
-@pytest.mark.parametrize("name", sorted(SETS.keys() - {UNREADABLE}))
+@pytest.mark.parametrize("name", [name for name in NAMES if name != UNREADABLE])
 @pytest.mark.filterwarnings("ignore")
-def test_as_tbparse_reads_it(written: dict[str, Path], name: str) -> None:
+def test_as_tbparse_reads_it(written: Written, name: str) -> None:
     ours = by_us(read(written[name]))
     theirs = by_tbparse(written[name], tensors=name != WITHOUT_TENSORS)
     complete = name not in (PURGED, WITHOUT_TENSORS)
@@ -218,3 +230,18 @@ def tbparse_rows(peer: Any, *, tensors: bool) -> Iterator[tuple[str, Row]]:
         yield "text", (r.dir_name or ".", r.tag, r.step, r.wall_time, r.value)
     for r in peer.hparams.itertuples():
         yield "hparams", (r.dir_name or ".", r.tag, r.value)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_weights_that_became_nan_are_seen_in_their_histograms(written: Written) -> None:
+    """TensorFlow 2 writes edges that are NaN and counts of 0; nothing is raised."""
+    table: Any = read(written["keras"]).histograms()
+    found = {
+        (r.writer, r.step): r for r in table.itertuples() if r.tag.endswith("kernel/histogram")
+    }
+    assert len(found) == 4
+    for epoch in (0, 1):
+        sound, poisoned = found["sound/train", epoch], found["poisoned/train", epoch]
+        assert (sound.num, np.isfinite(sound.limits).all()) == (3, True)
+        assert (poisoned.num, np.isnan(poisoned.limits).all()) == (0, True)

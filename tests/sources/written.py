@@ -134,6 +134,22 @@ def hparams_of_tensorflow(folder: Path) -> None:
             tf.summary.scalar("accuracy", 0.5 + trial / 10, step=1)
 
 
+def keras_callback(folder: Path) -> None:
+    """Weights become NaN in the first epoch of the second training."""
+    import keras
+
+    x, y = np.ones((32, 3), "float32"), np.ones((32, 1), "float32")
+    for name, rate in (("sound", 0.01), ("poisoned", 1e30)):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, name="only")])
+        model.compile(keras.optimizers.SGD(rate), "mse")
+        callback = keras.callbacks.TensorBoard(
+            str(folder / name), histogram_freq=1, write_images=True, update_freq=1
+        )
+        model.fit(
+            x, 9 * y, 8, 2, verbose=0, callbacks=[callback], validation_data=(x, y), shuffle=False
+        )
+
+
 def recorded(name: str, folder: Path) -> None:
     """Unpack a recorded log directory: TensorBoard reads no packed files."""
     for path in (RECORDED / name).rglob("*tfevents*"):
@@ -146,6 +162,7 @@ def recorded(name: str, folder: Path) -> None:
             shutil.copy(path, target)
 
 
+SLOW: dict[str, Any] = {"keras": keras_callback}
 SETS: dict[str, Any] = {
     "tensorflow_2": tensorflow_2,
     "bfloat16": bfloat16,

@@ -32,7 +32,8 @@ def scalar_frame(series: Sequence[Series]) -> pd.DataFrame:
             "quantity": repeated([s.quantity.value for s in series], lengths),
             "step_axis": repeated([s.step_axis.value for s in series], lengths),
             "aligned_step": joined([s.steps for s in series], np.int64),
-        }
+        },
+        copy=False,
     )
 
 
@@ -82,8 +83,15 @@ def checkpoint_frame(checkpoints: Sequence[CheckpointStats]) -> pd.DataFrame:
 
 
 def repeated(names: Sequence[str], lengths: Sequence[int]) -> Any:
-    """Each name as often as its length says, as pandas' own kind of text column."""
-    return np.repeat(np.array(names, object), np.array(lengths, np.int64))
+    """Each name as often as its length says, as a categorical column: names are kept once."""
+    import pandas as pd
+
+    numbers: dict[str, int] = {}
+    codes = [numbers.setdefault(name, len(numbers)) for name in names]
+    kind = np.min_scalar_type(-max(1, len(numbers)))
+    repeats = np.repeat(np.array(codes, kind), np.array(lengths, np.int64))
+    dtype = pd.CategoricalDtype(list(numbers))
+    return pd.Categorical.from_codes(repeats, dtype=dtype, validate=False)
 
 
 def joined(parts: Sequence[npt.NDArray[Any]], dtype: type[np.generic]) -> npt.NDArray[Any]:

@@ -16,7 +16,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -33,6 +33,8 @@ _SAME = 1e-6
 """Relative difference of equal values: both were rounded to float32."""
 _MONITORED = "global_step/sec"
 """Tag that tells a monitored session of TensorFlow 1, so an Estimator."""
+_FEW = 32
+"""Training losses that are compared each with each; of more, those of one tag below one folder."""
 _MIN_EPOCHS = 3
 """Validated steps in a row that show that each of them is an epoch."""
 
@@ -57,6 +59,10 @@ class Draft:
     def index(self) -> npt.NDArray[np.int64]:
         """Steps after the shift."""
         return self.steps - self.shift
+
+
+Carrier = tuple[Sequence[Draft], Draft]
+"""A counter, and a training loss on it."""
 
 
 def settle(drafts: Sequence[Draft]) -> None:
@@ -153,7 +159,7 @@ def _align(groups: Sequence[Sequence[Draft]]) -> None:
         for loss in group
         if loss.meaning.quantity is Quantity.TRAIN_LOSS
     ]
-    for (one, first), (other, second) in combinations(carriers, 2):
+    for (one, first), (other, second) in _pairs(carriers):
         if first.writer == second.writer:
             continue
         lag = _lag(first, second)
@@ -161,6 +167,22 @@ def _align(groups: Sequence[Sequence[Draft]]) -> None:
         if ahead is not None and min(int(d.index.min()) for d in ahead if len(d.steps)) > 0:
             for draft in ahead:
                 draft.shift += 1
+
+
+def _pairs(carriers: Sequence[Carrier]) -> Iterator[tuple[Carrier, Carrier]]:
+    """Training losses that may be the same one.
+
+    Where there are many, a directory of many runs was read: losses of different runs are different.
+    """
+    if len(carriers) <= _FEW:
+        yield from combinations(carriers, 2)
+        return
+    alike: dict[tuple[str, str], list[Carrier]] = {}
+    for group, loss in carriers:
+        key = (loss.writer.partition("/")[0], loss.tag)
+        alike.setdefault(key, []).append((group, loss))
+    for some in alike.values():
+        yield from combinations(some[:_FEW], 2)
 
 
 def _lag(first: Draft, second: Draft) -> int:

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from forensics.domain.quantity import Quantity
 from forensics.sources import tag_words as w
+
+_REMEMBERED = 4096
+"""Tags whose meaning is kept: runs below one directory have the same ones."""
 
 
 class Counting(Enum):
@@ -49,14 +53,24 @@ def meaning(tag: str, writer: str = ".") -> Meaning:
     writer : str
         Sub-directory that holds it: ``loss`` below ``validation`` is a validation loss.
     """
-    found = w.words(tag)
-    quantity, layer = _measured(tag, found, _is_validation(found, writer))
+    return _meaning(tag, _is_validation(_words(tag), writer))
+
+
+@lru_cache(_REMEMBERED)
+def _meaning(tag: str, validation: bool) -> Meaning:
+    found = _words(tag)
+    quantity, layer = _measured(tag, found, validation)
     return Meaning(quantity, _counting(tag, found), layer)
+
+
+@lru_cache(_REMEMBERED)
+def _words(text: str) -> tuple[str, ...]:
+    return w.words(text)
 
 
 def is_residual(tag: str, writer: str) -> bool:
     """Whether the tag names a metric that may stand for a training loss that was not logged."""
-    found = w.words(tag)
+    found = _words(tag)
     residual = w.head(found) in w.RESIDUAL or w.has_pair(found, "squared", frozenset({"error"}))
     return residual and not _is_validation(found, writer)
 
@@ -72,7 +86,7 @@ def _counting(tag: str, found: tuple[str, ...]) -> Counting:
 
 
 def _is_validation(found: tuple[str, ...], writer: str) -> bool:
-    for level in (found, *(w.words(part) for part in reversed(writer.split("/")))):
+    for level in (found, *(_words(part) for part in reversed(writer.split("/")))):
         if w.VALIDATION.intersection(level):
             return True
         if w.TRAIN.intersection(level):

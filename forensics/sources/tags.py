@@ -53,24 +53,19 @@ def meaning(tag: str, writer: str = ".") -> Meaning:
     writer : str
         Sub-directory that holds it: ``loss`` below ``validation`` is a validation loss.
     """
-    return _meaning(tag, _is_validation(_words(tag), writer))
+    return _meaning(tag, _is_validation(w.words(tag), writer))
 
 
 @lru_cache(_REMEMBERED)
 def _meaning(tag: str, validation: bool) -> Meaning:
-    found = _words(tag)
+    found = w.words(tag)
     quantity, layer = _measured(tag, found, validation)
     return Meaning(quantity, _counting(tag, found), layer)
 
 
-@lru_cache(_REMEMBERED)
-def _words(text: str) -> tuple[str, ...]:
-    return w.words(text)
-
-
 def is_residual(tag: str, writer: str) -> bool:
     """Whether the tag names a metric that may stand for a training loss that was not logged."""
-    found = _words(tag)
+    found = w.words(tag)
     residual = w.head(found) in w.RESIDUAL or w.has_pair(found, "squared", frozenset({"error"}))
     return residual and not _is_validation(found, writer)
 
@@ -86,7 +81,7 @@ def _counting(tag: str, found: tuple[str, ...]) -> Counting:
 
 
 def _is_validation(found: tuple[str, ...], writer: str) -> bool:
-    for level in (found, *(_words(part) for part in reversed(writer.split("/")))):
+    for level in (found, *(w.words(part) for part in reversed(writer.split("/")))):
         if w.VALIDATION.intersection(level):
             return True
         if w.TRAIN.intersection(level):

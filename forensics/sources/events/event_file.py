@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 
@@ -99,6 +98,8 @@ def read_event_files(
     module = kernels(how.tier, pending)
     if module is None:
         return [read_event_file(place, name, how) for name in names]
+    from concurrent.futures import ThreadPoolExecutor
+
     workspaces: SimpleQueue[Workspace] = SimpleQueue()
 
     def work(name: str) -> EventFile:
@@ -154,9 +155,10 @@ def _read(place: Place, name: str, how: Reading, workspace: Workspace | None) ->
         with place.open(name) as blob:
             if workspace is None and (module := kernels(how.tier, blob.size)) is not None:
                 workspace = Workspace(module, how.verified_length)
-            hashing = Hashing(blob, wanted=how.hashed)
-            stream = read_stream(blob, workspace, how.verified_length)
-            hashing.finish()
+            # Pure Python takes the pieces that a blob hashes itself.
+            with Hashing(blob, wanted=how.hashed and workspace is not None) as hashing:
+                stream = read_stream(blob, workspace, how.verified_length)
+                hashing.finish()
             changed = blob.changed or stream.size != blob.size
             state = _state(stream, changed)
             if how.hashed or blob.descriptor is None:

@@ -51,17 +51,18 @@ def read_checkpoints(place: Place, tree: Tree | None = None) -> CheckpointScan:
     told = tree is not None
     tree = tree or place.survey()
     warnings = [*(() if told else tree.warnings), *pickles_among(tree.files)]
-    return _scan(place, find_checkpoints(tree.files, place), warnings)
+    return read_claimed(place, find_checkpoints(tree.files, place), warnings)
 
 
 def read_recorded_states(place: Place) -> CheckpointScan:
     """Read the states of a recording that lies anywhere; paths are relative to its folder."""
-    return _scan(place, states_in(place.survey().files), [])
+    return read_claimed(place, states_in(place.survey().files), [])
 
 
-def _scan(
+def read_claimed(
     place: Place, claims: Iterable[tuple[Format, Claim]], warnings: list[ReadWarning]
 ) -> CheckpointScan:
+    """Read checkpoints that were found; `warnings` are those of the search."""
     checkpoints: list[CheckpointStats] = []
     inputs: list[InputFile] = []
     for form, claim in claims:

@@ -122,6 +122,8 @@ def failure(run: Run) -> Failure | None:
 def bad_interval(series: Series, index: int) -> tuple[int, int]:
     """Return steps between the last good point and the bad one: where it can have happened."""
     step = int(series.steps[index])
+    if series.watched:
+        return step, step
     before = int(series.steps[index - 1]) + 1 if index else min(step, 0)
     return min(before, step), step
 

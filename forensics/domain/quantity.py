@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class Quantity(StrEnum):
@@ -28,3 +28,16 @@ class StepAxis(StrEnum):
 
     BATCH = "batch"
     EPOCH = "epoch"
+
+
+class Fidelity(IntEnum):
+    """How faithfully a series gives what was computed, the most faithful first."""
+
+    EVENT = 0
+    """Of an event file."""
+    RECORD = 1
+    """All digits, kept by another logger (CSV, JSON, a tracker)."""
+    PRINTED = 2
+    """Rounded to the few digits of a printed line."""
+    RUNNING_MEAN = 3
+    """Printed, and the mean over the epoch so far: one NaN stays until the epoch's end."""

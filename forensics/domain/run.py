@@ -16,7 +16,7 @@ import numpy.typing as npt
 from forensics.domain.frames import checkpoint_frame, logged_frame, scalar_frame
 from forensics.domain.logged import Logged, LoggedKind
 from forensics.domain.loss_tags import LossRole, loss_role
-from forensics.domain.quantity import Quantity, StepAxis
+from forensics.domain.quantity import Fidelity, Quantity, StepAxis
 from forensics.errors import IncompleteTable
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ class Series:
         The layer or variable that the tag names, for quantities measured per layer.
     shift : int
         What was subtracted from the logged steps to make them 0-based batch indices.
+    fidelity : Fidelity
+        How faithfully the values are those that were computed.
+    watched : bool
+        Whether every step was looked at for NaN and Inf, so that there was none before the first.
     """
 
     quantity: Quantity
@@ -57,6 +61,8 @@ class Series:
     wall_times: FloatArray
     layer: str | None = None
     shift: int = 0
+    fidelity: Fidelity = Fidelity.EVENT
+    watched: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.steps) == len(self.values) == len(self.wall_times):
@@ -239,8 +245,9 @@ class Run:
     def train_loss(self) -> Series | None:
         """The series that stands for the training loss, None when none was logged.
 
-        Batches before epochs; among several losses (a total and its parts, two networks) the one
-        whose tag tells the most of a total and is the shortest.
+        Of an event file if there is one, else of the most faithful log; batches before epochs;
+        among several losses (a total and its parts, two networks) the one whose tag tells the most
+        of a total and is the shortest.
         """
         return min(
             self._losses,
@@ -264,8 +271,10 @@ class Run:
 
     @property
     def _losses(self) -> tuple[Series, ...]:
-        """Training losses on one axis, batches if there are any."""
+        """Training losses of the best source on one axis, batches if there are any."""
         found = self.of(Quantity.TRAIN_LOSS)
+        best = min((_doubt(s) for s in found), default=None)
+        found = tuple(s for s in found if _doubt(s) == best)
         return tuple(s for s in found if s.step_axis is found[0].step_axis)
 
     @property
@@ -357,6 +366,11 @@ class Run:
             without a name.
         """
         return checkpoint_frame(self.checkpoint_stats)
+
+
+def _doubt(series: Series) -> tuple[bool, Fidelity]:
+    """How little a source is trusted: one point of a log is no curve."""
+    return series.fidelity is not Fidelity.EVENT and len(series) < 2, series.fidelity
 
 
 def _last_length(tag: str) -> int:

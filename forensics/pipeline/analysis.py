@@ -14,6 +14,7 @@ from forensics.domain.replay import ReplayResult
 from forensics.domain.report import Report
 from forensics.domain.run import Run
 from forensics.domain.scene import Scene
+from forensics.errors import UsageError
 from forensics.pipeline.assemble import Analysis, assemble
 from forensics.pipeline.axis import on_batch_axis
 from forensics.pipeline.legibility import (
@@ -30,7 +31,7 @@ from forensics.pipeline.verdict import judge
 from forensics.replay.request import ReplayOptions
 from forensics.replay.source import consented_source, parse_source
 from forensics.sources.logdir import read
-from forensics.sources.storage.locate import place_at
+from forensics.sources.storage.locate import is_remote, place_at
 
 Progress = Callable[[str], None]
 
@@ -50,7 +51,7 @@ def analyze(
     Parameters
     ----------
     path : str or Path
-        Log directory of one run, or an event file.
+        Log directory of one run, or an event file; a URL (``s3://bucket/run``) of either too.
     replay : str, optional
         ``FILE:function`` of the user's program (the function returns a ``ReplayCase``), a
         recording, a ``.keras`` file or a SavedModel. With it the failing step is run again in a
@@ -75,17 +76,23 @@ def analyze(
     ------
     UsageError
         When there is nothing to analyse, when there are several runs, when `replay` names nothing
-        that can be replayed, or when `step_offset` makes a step negative.
+        that can be replayed, when a replay is asked for of a run in a bucket, or when
+        `step_offset` makes a step negative.
     ConsentNeeded
         When a replay of what lies in the log directory is asked for without ``options.trust``.
     """
     tell = progress or _silent
     if replay is not None:
         parse_source(replay, options.batch if options else None)
+    asked = options or ReplayOptions()
+    if is_remote(path) and (replay is not None or asked.trust):
+        raise UsageError(
+            "a replay starts from checkpoints on this machine: copy the run from its bucket to a "
+            "folder and analyse that, or leave out the replay"
+        )
     tell("reading logs and checkpoints")
     run = on_batch_axis(read(path), step_offset)
     refuse_without_events(run)
-    asked = options or ReplayOptions()
     source = replay if replay is not None else consented_source(run, asked)
     if source is None and run.debug_dumps:
         return _with_dump(run, tell)

@@ -14,9 +14,12 @@ from forensics.domain.run import Run
 def batches_per_epoch(run: Run) -> int | None:
     """Return the number of batches of an epoch, None when nothing tells.
 
-    Known when the batches that were logged divide evenly among the epochs that were, or when
-    checkpoints were saved at the end of every epoch.
+    Known where a progress bar told it, when the batches that were logged divide evenly among the
+    epochs that were, or when checkpoints were saved at the end of every epoch.
     """
+    told = run.config.get("steps_per_epoch")
+    if isinstance(told, int) and told > 0:
+        return told
     epochs = max(last_logged(run, StepAxis.EPOCH), default=-1) + 1
     if epochs == 0:
         return None

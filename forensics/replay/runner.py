@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from forensics.domain.quantity import Quantity, StepAxis
+from forensics.domain.quantity import Fidelity, Quantity, StepAxis
 from forensics.domain.replay import ReplayResult
 from forensics.domain.run import CheckpointFormat, CheckpointStats, CheckpointStatus, Run
 from forensics.replay.artefacts import with_reproducer
@@ -230,6 +230,7 @@ def logged_losses(request: ReplayRequest) -> list[tuple[int, float]]:
     found = {
         int(step) + request.step_offset: float(value)
         for series in request.run.of(Quantity.TRAIN_LOSS, StepAxis.BATCH)
+        if series.fidelity <= Fidelity.RECORD
         for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True)
         if math.isfinite(value) and 0 <= step + request.step_offset <= last
     }

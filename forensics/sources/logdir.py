@@ -17,6 +17,8 @@ from forensics.sources.events.event_file import EventFile, read_event_file
 from forensics.sources.events.hparam_sessions import logged_settings
 from forensics.sources.events.logged import logged_files
 from forensics.sources.events.writers import Writer, join_writers
+from forensics.sources.logs.curve import Logs
+from forensics.sources.logs.search import read_logs
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
 from forensics.sources.step_axes import Draft, settle
@@ -28,7 +30,10 @@ from forensics.sources.tags import Meaning, is_residual, meaning
 if TYPE_CHECKING:
     from forensics.sources.checkpoints.scan import CheckpointScan
 
-_SOUGHT = "event files (*tfevents*), checkpoints (*.index, *.weights.h5, *.keras) and recordings"
+_SOUGHT = (
+    "event files (*tfevents*), checkpoints (*.index, *.weights.h5, *.keras), recordings and logs "
+    "(printed progress, notebooks, CSV and JSON)"
+)
 _NEVER_NEGATIVE = (Quantity.GRADIENT_NORM, Quantity.WEIGHT_NORM)
 
 
@@ -38,7 +43,8 @@ def read(path: str | Path) -> Run:
     Parameters
     ----------
     path : str or Path
-        A log directory, of which everything below is one run, or one event file.
+        A log directory, of which everything below is one run, or one event file; or a URL of
+        either (``s3://bucket/run``, ``gs://``, ``hf://``, ``https://``, ``memory://``).
 
     Returns
     -------
@@ -49,14 +55,34 @@ def read(path: str | Path) -> Run:
     ------
     NothingToAnalyze
         There is no such path, or neither event file nor checkpoint nor recording below it.
+    UsageError
+        It is a URL that cannot be listed, or its package is not installed.
     SeveralRuns
         It holds several independent runs.
     """
     place, name = locate(path)
-    return _read_tree(place) if name is None else _read_file(place, name)
+    return read_place(place) if name is None else _read_file(place, name)
+
+
+def _read_log(place: Place, name: str) -> Run | None:
+    """Read one log that is no event file; None where it is none."""
+    logs = read_logs(place, [name])
+    if not logs.inputs:
+        return None
+    return Run(
+        name=name,
+        root=place.label,
+        series=series_of((), logs.drafts()),
+        config=logs.config,
+        inputs=tuple(logs.inputs),
+        warnings=tuple(logs.all_warnings),
+    )
 
 
 def _read_file(place: Place, name: str) -> Run:
+    log = None if is_event_file(name) else _read_log(place, name)
+    if log is not None:
+        return log
     file = read_event_file(place, name)
     if not is_event_file(name) and file.n_events == 0:
         raise NothingToAnalyze(
@@ -75,12 +101,14 @@ def _read_file(place: Place, name: str) -> Run:
     )
 
 
-def _read_tree(place: Place) -> Run:
+def read_place(place: Place) -> Run:
+    """Read everything below the root of a place as one training run; raises as `read` does."""
     tree = place.survey()
     place.expect(tree.events)
     files = [read_event_file(place, name) for name in tree.events]
     writers = join_writers(files)
-    series = series_of(writers)
+    logs = read_logs(place, tree.others)
+    series = series_of(writers, logs.drafts())
     runs = separate_runs(series, tree.checkpoints)
     if runs:
         raise SeveralRuns(runs)
@@ -90,19 +118,20 @@ def _read_tree(place: Place) -> Run:
     scan = read_checkpoints(place, tree)
     recordings = recorded_batches(tree.others)
     dumps = dump_files(tree.others)
-    if not (files or scan.checkpoints or scan.inputs or recordings or dumps):
+    if not (files or scan.checkpoints or scan.inputs or recordings or dumps or logs.inputs):
         _refuse(place, tree.warnings)
     logged = logged_files(place, writers)
+    read = (*(f.input for f in files), *scan.inputs, *logs.inputs)
     return Run(
         name=_name(place),
         root=place.label,
         series=series,
-        config=logged_settings(logged),
+        config={**logs.config, **logged_settings(logged)},
         checkpoint_stats=scan.checkpoints,
         recordings=recordings,
         debug_dumps=dumps,
-        inputs=_inputs(place, tree.warnings, files, scan),
-        warnings=_warnings(tree.warnings, files, scan),
+        inputs=_inputs(place, tree.warnings, read),
+        warnings=_warnings(tree.warnings, files, scan, logs),
         logged=logged,
     )
 
@@ -125,12 +154,12 @@ def _refuse(place: Place, warnings: Sequence[ReadWarning]) -> None:
 
 
 def _inputs(
-    place: Place, unseen: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan
+    place: Place, unseen: Iterable[ReadWarning], read: Iterable[InputFile]
 ) -> tuple[InputFile, ...]:
     """All inputs by path; a directory that was not entered is one, so that nobody misses it."""
     folders = [InputFile(w.path, "directory", 0, None, InputState(w.kind)) for w in unseen]
     changed = place.changed()
-    found = [*folders, *(_live(i, changed) for i in (*(f.input for f in files), *scan.inputs))]
+    found = [*folders, *(_live(i, changed) for i in read)]
     return tuple(sorted(found, key=lambda i: i.path))
 
 
@@ -141,13 +170,14 @@ def _live(file: InputFile, changed: Collection[str]) -> InputFile:
 
 
 def _warnings(
-    found: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan
+    found: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan, logs: Logs
 ) -> tuple[ReadWarning, ...]:
-    return (*found, *(w for file in files for w in file.warnings), *scan.warnings)
+    events = (w for file in files for w in file.warnings)
+    return (*found, *events, *scan.warnings, *logs.all_warnings)
 
 
-def series_of(writers: Iterable[Writer]) -> tuple[Series, ...]:
-    """Series of all writers, classified, on 0-based batch or epoch axes."""
+def series_of(writers: Iterable[Writer], logged: Iterable[Draft] = ()) -> tuple[Series, ...]:
+    """Series of all writers and other logs, classified, on 0-based batch or epoch axes."""
     drafts = [
         Draft(
             writer.name,
@@ -161,6 +191,7 @@ def series_of(writers: Iterable[Writer]) -> tuple[Series, ...]:
         for writer in writers
         for tag, column in sorted(writer.columns.items())
     ]
+    drafts += logged
     for draft in drafts:
         _doubt(draft)
     _stand_in(drafts)
@@ -195,4 +226,6 @@ def _series(draft: Draft) -> Series:
         wall_times=draft.wall_times,
         layer=draft.meaning.layer,
         shift=draft.shift,
+        fidelity=draft.fidelity,
+        watched=draft.watched,
     )

@@ -20,7 +20,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from forensics.domain.quantity import Quantity, StepAxis
+from forensics.domain.quantity import Fidelity, Quantity, StepAxis
 from forensics.sources.tags import Counting, Meaning
 
 _MIN_MATCHES = 3
@@ -45,6 +45,8 @@ class Draft:
     lossy: bool = False
     axis: StepAxis = StepAxis.BATCH
     shift: int = 0
+    fidelity: Fidelity = Fidelity.EVENT
+    watched: bool = False
 
     @property
     def index(self) -> npt.NDArray[np.int64]:
@@ -115,6 +117,8 @@ def _shift(group: Sequence[Draft]) -> int:
     if first < 1:
         return 0
     counting = group[0].meaning.counting
+    if counting is Counting.BATCHES_FROM_0:
+        return 0
     if counting is Counting.ITERATIONS:
         return 1
     if counting is Counting.BATCHES_OF_KERAS:

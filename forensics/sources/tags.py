@@ -25,6 +25,8 @@ class Counting(Enum):
     """``batch_*``: counted from 1 by the stock callback."""
     ITERATIONS = "iterations"
     """``evaluation_*_vs_iterations``: the number of batches done so far."""
+    BATCHES_FROM_0 = "batches_from_0"
+    """Known to be indices of batches, whatever their tag says."""
     UNSAID = "unsaid"
 
 

@@ -7,6 +7,7 @@ process that runs the tests, and start in a millisecond.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import signal
 import sys
@@ -14,17 +15,22 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 from typing import Any
 
+_ROOT = str(Path(__file__).resolve().parents[2])
 _PRELOADED = (
     "numpy",
     "h5py",
     "ml_dtypes",
     "forensics.sources.logdir",
     "forensics.sources.checkpoints.scan",
+    "tests.damage.contract",
 )
+"""Imported once, by the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,14 @@ def _death(code: int | None) -> str:
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, *_PRELOADED])
+    # The server takes its path from the environment only.
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_ROOT, before)))
+    forkserver.ensure_running()
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
     return context
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from forensics.domain.run import TensorKind
-from forensics.sources.checkpoints.tensor_stats import CHUNK, TensorSummary, statistics
+from forensics.sources.checkpoints.tensor_blocks import BLOCK
+from forensics.sources.checkpoints.tensor_stats import TensorSummary, statistics
 
 WEIGHT = TensorKind.WEIGHT
 
@@ -63,7 +64,7 @@ def test_chunks_do_not_matter(cuts: list[int], scale: float) -> None:
 
 
 def test_large_arrays_equal_numpy() -> None:
-    array = np.random.default_rng(0).normal(3, 2, 3 * CHUNK + 17).astype(np.float32)
+    array = np.random.default_rng(0).normal(3, 2, 3 * BLOCK + 17).astype(np.float32)
     stats, wide = of(array), array.astype(np.float64)
     assert stats.mean == pytest.approx(wide.mean(), rel=1e-12)
     assert stats.std == pytest.approx(wide.std(), rel=1e-12)
@@ -95,7 +96,7 @@ def test_large_float32_squares_do_not_overflow() -> None:
 
 
 def test_a_constant_has_no_spread() -> None:
-    assert of(np.full(3 * CHUNK, 0.1, np.float32)).std == 0.0
+    assert of(np.full(3 * BLOCK, 0.1, np.float32)).std == 0.0
 
 
 @pytest.mark.parametrize(

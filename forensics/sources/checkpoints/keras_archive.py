@@ -15,9 +15,9 @@ from forensics.domain.run import CheckpointFormat
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.checkpoint_format import Claim, OpenCheckpoint
 from forensics.sources.checkpoints.contents import Contents
-from forensics.sources.checkpoints.hdf5 import H5Content, read_h5
 from forensics.sources.checkpoints.keras_config import parse_json, settings
 from forensics.sources.checkpoints.keras_weights import add_weights
+from forensics.sources.checkpoints.libhdf5 import H5Content, read_h5
 from forensics.sources.storage.blob import IN_MEMORY, Blob, BlobFile
 from forensics.sources.storage.place import Place
 

@@ -19,8 +19,8 @@ from forensics.sources.checkpoints.checkpoint_format import (
     OpenCheckpoint,
 )
 from forensics.sources.checkpoints.contents import Contents, single_float, single_integer
-from forensics.sources.checkpoints.hdf5 import H5Content, read_h5
 from forensics.sources.checkpoints.keras_config import legacy_settings
+from forensics.sources.checkpoints.libhdf5 import H5Content, read_h5
 from forensics.sources.checkpoints.optimizers import is_optimizer_name, optimizer_class
 from forensics.sources.checkpoints.steps import Counters
 from forensics.sources.checkpoints.tensor_names import kind_by_name

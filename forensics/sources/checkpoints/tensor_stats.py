@@ -1,13 +1,9 @@
-"""Statistics of one tensor in one pass over its chunks.
+"""Statistics of one tensor in one pass over its bytes.
 
-Counts are exact. Moments are over the finite elements in float64; chunks are joined by Chan's
-update [1]_, and values whose squares would leave the range of float64 are scaled by a power of two
-first, which loses nothing.
-
-References
-----------
-.. [1] T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algorithm for
-   computing sample variances", 1979.
+Counts, minimum and maximum are exact. Moments are over the finite elements in float64 and do not
+depend on how the bytes were cut into pieces, nor on whether the compiled kernel is there: blocks of
+a fixed size are measured (see `tensor_blocks`), and their means and sums of squares are joined by
+exactly rounded sums.
 """
 
 from __future__ import annotations
@@ -19,125 +15,140 @@ import numpy as np
 import numpy.typing as npt
 
 from forensics.domain.run import TensorKind, TensorStats
+from forensics.sources.checkpoints.tensor_blocks import (
+    BLOCK,
+    COLUMNS,
+    COUNT,
+    EXPONENT,
+    SHIFT,
+    SQUARES,
+    SUM,
+    Totals,
+)
+from forensics.sources.checkpoints.tensor_encodings import Encoding, encoding_of
+from forensics.sources.checkpoints.tensor_tiers import measure
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
-CHUNK = 1 << 15
-"""Elements looked at together: 256 KiB in float64, which stays in the second-level cache."""
-_SAFE_EXPONENT = 480
-"""Squares of values within 2**±480, and sums of 2**60 of them, stay inside float64."""
+_MOST_RECORDS = 1 << 16
+"""Records of blocks that are kept; as many are joined to one then: 2.6 MB, 268 million elements."""
 
 
 class TensorSummary:
-    """Running statistics of one tensor; `add` chunks, then `finish`."""
+    """Running statistics of one tensor; `add` its elements in order, then `finish`."""
 
     def __init__(self) -> None:
-        self.count = self.nan = self.pos_inf = self.neg_inf = self.zero = 0
-        self._min, self._max = math.inf, -math.inf
-        # Finite elements so far; moments in units of 2**_exponent.
-        self._n, self._exponent = 0, 0
-        self._mean = self._m2 = self._squares = 0.0
+        self.count = 0
+        self._totals = Totals()
+        self._records: Floats = np.empty((1, COLUMNS))
+        self._filled = 0
+        self._rest: Array | None = None
+        self._encoding: Encoding | None = None
 
     def add(self, array: Array) -> None:
-        """Take in the elements of `array`: bool, integer, complex, or any float.
+        """Take in the next elements: bool, integer, complex, or any float, all of one dtype.
 
         The real and the imaginary parts of complex elements are two values each.
         """
-        flat = np.ascontiguousarray(array).reshape(-1)
-        if flat.dtype.kind == "c":
-            flat = flat.view(np.dtype(f"f{flat.dtype.itemsize // 2}"))
-        elif flat.dtype.kind == "b":
-            flat = flat.view(np.uint8)
-        for start in range(0, flat.size, CHUNK):
-            self._add_chunk(flat[start : start + CHUNK])
-
-    def _add_chunk(self, chunk: Array) -> None:
-        with np.errstate(invalid="ignore"):  # Signalling NaNs.
-            values: Floats = chunk.astype(np.float64)  # A copy, and so free to be overwritten.
-        self.count += values.size
-        low, high = float(values.min()), float(values.max())
-        if not (math.isfinite(low) and math.isfinite(high)):
-            self.nan += int(np.count_nonzero(np.isnan(values)))
-            self.pos_inf += int(np.count_nonzero(values == np.inf))
-            self.neg_inf += int(np.count_nonzero(values == -np.inf))
-            values = values[np.isfinite(values)]
-            if not values.size:
+        if array.dtype.byteorder == ">":
+            array = array.astype(array.dtype.newbyteorder("<"))
+        encoding = encoding_of(array.dtype)
+        self._encoding = encoding
+        raw = np.ascontiguousarray(array).reshape(-1).view(encoding.raw)
+        self.count += len(raw)
+        if self._rest is not None:
+            missing = BLOCK - len(self._rest)
+            self._rest = np.concatenate([self._rest, raw[:missing]])
+            raw = raw[missing:]
+            if len(self._rest) < BLOCK:
                 return
-            low, high = float(values.min()), float(values.max())
-        self.zero += values.size - int(np.count_nonzero(values))
-        self._min, self._max = min(self._min, low), max(self._max, high)
-        self._join(values, max(-low, high))
+            self._measure(self._rest, encoding)
+        whole = len(raw) // BLOCK * BLOCK
+        self._rest = raw[whole:].copy() if whole < len(raw) else None
+        if whole:
+            self._measure(raw[:whole], encoding)
 
-    def _join(self, values: Floats, largest: float) -> None:
-        exponent = math.frexp(largest)[1]
-        if largest == 0 or abs(exponent) <= _SAFE_EXPONENT:
-            exponent = 0
-        else:
-            values = np.ldexp(values, -exponent)
-        n = values.size
-        # Deviations from the first element: a constant tensor has std 0 to the last bit.
-        deviations = values - values[0]
-        offset = float(deviations.mean())
-        mean = float(values[0]) + offset
-        deviations -= offset
-        # Not a dot product: BLAS would start its threads for every chunk.
-        m2 = float(np.square(deviations, out=deviations).sum())
-        squares = float(np.square(values, out=values).sum())
-        if self._n == 0:
-            self._n, self._exponent = n, exponent
-            self._mean, self._m2, self._squares = mean, m2, squares
-            return
-        mean, m2, squares = self._to_common_unit(exponent, mean, m2, squares)
-        total = self._n + n
-        delta = mean - self._mean
-        self._mean += delta * (n / total)
-        self._m2 += m2 + delta * delta * (self._n * (n / total))
-        self._squares += squares
-        self._n = total
+    def _measure(self, raw: Array, encoding: Encoding) -> None:
+        """Measure blocks, and join their records whenever there are many."""
+        while len(raw):
+            blocks = min(-(-len(raw) // BLOCK), _MOST_RECORDS - self._filled)
+            records = self._room(blocks)
+            self._totals.add(measure(raw[: blocks * BLOCK], encoding, records))
+            raw = raw[blocks * BLOCK :]
+            if self._filled == _MOST_RECORDS:
+                self._records[0] = _record(_join(self._records))
+                self._filled = 1
 
-    def _to_common_unit(
-        self, exponent: int, mean: float, m2: float, squares: float
-    ) -> tuple[float, float, float]:
-        """Bring the moments so far, or the new ones, to the larger of the two units."""
-        shift = exponent - self._exponent
-        if shift > 0:
-            self._mean = math.ldexp(self._mean, -shift)
-            self._m2 = math.ldexp(self._m2, -2 * shift)
-            self._squares = math.ldexp(self._squares, -2 * shift)
-            self._exponent = exponent
-        elif shift < 0:
-            mean = math.ldexp(mean, shift)
-            m2, squares = math.ldexp(m2, 2 * shift), math.ldexp(squares, 2 * shift)
-        return mean, m2, squares
+    def _room(self, blocks: int) -> Floats:
+        """Return the next `blocks` rows of the records."""
+        needed = self._filled + blocks
+        if needed > len(self._records):
+            grown = np.empty((min(2 * needed, _MOST_RECORDS), COLUMNS))
+            grown[: self._filled] = self._records[: self._filled]
+            self._records = grown
+        room = self._records[self._filled : needed]
+        self._filled = needed
+        return room
 
     def finish(
         self, name: str, kind: TensorKind, shape: tuple[int, ...], dtype: str
     ) -> TensorStats:
         """Return statistics of everything added. An L2 norm beyond float64 is Inf."""
-        if self._n == 0:
+        if self._rest is not None and self._encoding is not None:
+            self._measure(self._rest, self._encoding)
+            self._rest = None
+        totals = self._totals
+        n, mean, m2, exponent = _join(self._records[: self._filled])
+        if n == 0:
             low = high = mean = std = norm = math.nan
         else:
-            low, high = self._min, self._max
-            mean = _scaled(self._mean, self._exponent)
-            std = _scaled(math.sqrt(self._m2 / self._n), self._exponent)
-            norm = _scaled(math.sqrt(self._squares), self._exponent)
+            # Adding 0.0 makes 0.0 of -0.0.
+            low, high = totals.low + 0.0, totals.high + 0.0
+            std = _scaled(math.sqrt(m2 / n), exponent)
+            norm = _scaled(math.sqrt(m2 + n * (mean * mean)), exponent)
+            mean = _scaled(mean, exponent)
         return TensorStats(
             name=name,
             kind=kind,
             shape=shape,
             dtype=dtype,
             count=self.count,
-            nan=self.nan,
-            pos_inf=self.pos_inf,
-            neg_inf=self.neg_inf,
-            zero=self.zero,
+            nan=totals.nan,
+            pos_inf=totals.pos_inf,
+            neg_inf=totals.neg_inf,
+            zero=totals.zero,
             min=low,
             max=high,
             mean=mean,
             std=std,
             l2_norm=norm,
         )
+
+
+def _join(records: Floats) -> tuple[int, float, float, int]:
+    """Count, mean and sum of squared deviations of all blocks, in units of a power of two."""
+    records = records[records[:, COUNT] > 0]
+    if not len(records):
+        return 0, 0.0, 0.0, 0
+    counts, sums = records[:, COUNT], records[:, SUM]
+    means = records[:, SHIFT] + sums / counts
+    m2 = np.maximum(records[:, SQUARES] - sums * (sums / counts), 0.0)
+    exponent = int(records[:, EXPONENT].max())
+    if records[:, EXPONENT].any():
+        shift = records[:, EXPONENT].astype(np.int64) - exponent
+        means, m2 = np.ldexp(means, shift), np.ldexp(m2, 2 * shift)
+    n = int(counts.sum())
+    mean = float(means[0]) + math.fsum(counts * (means - means[0])) / n
+    between = means - mean
+    return n, mean, math.fsum(m2) + math.fsum(counts * (between * between)), exponent
+
+
+def _record(joined: tuple[int, float, float, int]) -> Floats:
+    n, mean, m2, exponent = joined
+    record = np.zeros(COLUMNS)
+    record[[COUNT, SHIFT, SQUARES, EXPONENT]] = n, mean, m2, exponent
+    return record
 
 
 def _scaled(value: float, exponent: int) -> float:

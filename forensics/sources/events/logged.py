@@ -142,6 +142,8 @@ class LoggedFiles:
             with self.place.open(name) as blob:
                 _verify(blob, file, stamp_of(self.place, name))
                 yield blob
+            if self.place.local is None and name in self.place.changed():
+                raise InputChanged(f"{name}: {again}")
         except FileNotFoundError:
             raise InputChanged(f"{name}: this file is gone since the run was read") from None
         except (OSError, NotRegular) as error:

@@ -1,1 +1,1 @@
-"""Evidence that is no event file: text, tables and trackers' exports, as curves."""
+"""Evidence that is no event file: printed progress, tables, histories, what trackers keep."""

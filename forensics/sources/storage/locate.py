@@ -76,8 +76,12 @@ def _remote(scheme: str, rest: str) -> tuple[Place, str | None]:
     label, path = _label(scheme, rest), _path(filesystem, scheme, rest)
     try:
         info = filesystem.info(path)
-    except FileNotFoundError:
-        raise NothingToAnalyze(f"{label}: there is no such file, folder or bucket") from None
+    except FileNotFoundError as error:
+        why = "there is no such file, folder or bucket"
+        if scheme in ("http", "https") and error.__cause__ is not None:
+            # it says so of everything that goes wrong
+            why = reason(error.__cause__)
+        raise NothingToAnalyze(f"{label}: {why}") from None
     except Exception as error:
         raise UsageError(f"{label}: cannot be read: {reason(error)}") from None
     # an empty object may stand for a folder

@@ -101,17 +101,16 @@ class ObjectStore:
             if self._file is not None:
                 name, path = self._file
                 return {name: listed(path, self._filesystem.info(path))}
-            found = self._filesystem.find(self._root, detail=True)
+            start = f"{self._root}/"
+            # a name that ends in a slash stands for a folder
+            return {
+                path[len(start) :]: listed(path, info)
+                for path, info in self._filesystem.find(self._root, detail=True).items()
+                if path.startswith(start) and not path.endswith("/")
+            }
         except Exception as error:
             # every protocol has errors of its own, and they have no class in common
             raise UsageError(f"{self.label}: cannot be listed: {reason(error)}") from None
-        start = f"{self._root}/"
-        # a name that ends in a slash stands for a folder
-        return {
-            path[len(start) :]: listed(path, info)
-            for path, info in found.items()
-            if path.startswith(start) and not path.endswith("/")
-        }
 
     def _look(self, path: str) -> Listed:
         try:

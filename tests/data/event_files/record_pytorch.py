@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
-from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.tensorboard import SummaryWriter
+import torch  # type: ignore[import-not-found]
+from lightning.pytorch.loggers import TensorBoardLogger  # type: ignore[import-not-found]
+from torch.utils.tensorboard import SummaryWriter  # type: ignore[import-not-found]
 
 
 def pytorch(folder: Path) -> None:

@@ -1,0 +1,246 @@
+"""Tables of text: CSVLogger, Lightning's metrics.csv, histories, exports of trackers.
+
+``CSVLogger`` [1]_ writes an epoch (from 0) and sorted names, in append mode below what is there;
+Lightning [2]_ leaves cells empty; TensorBoard's download has ``Wall time,Step,Value`` and the tag
+in the file's name; W&B's has ``Step`` and ``run - metric``, with ``__MIN`` and ``__MAX`` beside.
+
+References
+----------
+.. [1] Keras 3, ``keras/src/callbacks/csv_logger.py``.
+.. [2] Lightning 2, ``fabric/loggers/csv_logs.py``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import nan
+from pathlib import PurePosixPath
+
+from forensics.domain.quantity import Quantity
+from forensics.domain.run import InputState, ReadWarning
+from forensics.sources.logs.curve import LogFile, LogWriter
+from forensics.sources.logs.numbers import number
+from forensics.sources.logs.pieces import Reader
+from forensics.sources.logs.tabular import Axes, Table
+from forensics.sources.logs.text_lines import MOST_CHARACTERS, Lines, encoding_of
+from forensics.sources.storage.blob import Blob
+from forensics.sources.tag_words import words
+from forensics.sources.tags import Counting, meaning
+
+KIND = "csv"
+SUFFIXES = (".csv", ".tsv")
+_DELIMITERS = ",;\t|"
+_OF_VALIDATION = frozenset({"val", "valid", "validation", "eval", "evaluation"})
+_EXPORTED = re.compile(r"(.{1,200}) - (.{1,300}?)(?:__(MIN|MAX))?")
+_TENSORBOARD = ("wall time", "step", "value")
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """Names of a table's columns, and what places its rows.
+
+    Attributes
+    ----------
+    rows_are_epochs : bool
+        There is no column that places a row: it is an epoch, counted by the rows.
+    """
+
+    names: tuple[str, ...]
+    delimiter: str
+    axes: Axes
+    rows_are_epochs: bool = False
+
+
+def may_be_table(name: str, head: bytes) -> bool:
+    """Whether the first line is the header of a log."""
+    return _find_header(name, _first_line(head)) is not None
+
+
+def read_csv(blob: Blob, head: bytes) -> LogFile:
+    """Read a table.
+
+    Parameters
+    ----------
+    blob : Blob
+        The file.
+    head : bytes
+        Its first bytes.
+    """
+    header = _find_header(blob.name, _first_line(head))
+    if header is None:
+        return LogFile()
+    encoding = encoding_of(head)
+    reader = Reader(blob, encoding)
+    rows = _Rows(blob.name, header)
+    lines = Lines(encoding)
+    for piece in reader:
+        if piece is None:
+            lines.rest()
+            rows.skip_one = True
+        else:
+            rows.take(lines.feed(bytes(piece)))
+    if rows.take_cut(lines.rest()) and reader.state is InputState.COMPLETE:
+        reader.state = InputState.INCOMPLETE_TAIL
+    warnings = rows.warnings()
+    if warnings and reader.state is InputState.COMPLETE:
+        reader.state = InputState.DAMAGED
+    return LogFile(rows.writers(), blob.record(KIND, reader.state), [*reader.warnings, *warnings])
+
+
+def _first_line(head: bytes) -> str:
+    text = head.decode(encoding_of(head), "replace").lstrip("\ufeff")
+    return next((line for line in text[:MOST_CHARACTERS].splitlines() if line.strip()), "")
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return []
+
+
+def _find_header(name: str, line: str) -> _Header | None:
+    for delimiter in _DELIMITERS:
+        if delimiter in line:
+            header = _header(name, _cells(line, delimiter), delimiter)
+            if header is not None:
+                return header
+    return None
+
+
+def _header(name: str, cells: Sequence[str], delimiter: str) -> _Header | None:
+    names = tuple(cell.strip() for cell in cells)
+    if len(names) < 2 or any(number(cell) is not None for cell in names):
+        return None
+    axes = Axes.among(names)
+    lower = tuple(n.lower() for n in names)
+    if lower == _TENSORBOARD:
+        return _Header(names, delimiter, axes)
+    metrics = [n for n in names if n not in (axes.step, axes.epoch, axes.time)]
+    if not any(_is_measured(n) for n in metrics):
+        return None
+    if axes.known:
+        return _Header(names, delimiter, axes)
+    of_keras = any(n.startswith("val_") for n in names) and "loss" in names
+    told = of_keras or "history" in PurePosixPath(name).name.lower()
+    indexed = lower[0] in ("", "unnamed: 0", "index")
+    if not told:
+        return None
+    return _Header(names, delimiter, Axes(epoch=names[0]) if indexed else axes, not indexed)
+
+
+def _is_measured(name: str) -> bool:
+    exported = _EXPORTED.fullmatch(name)
+    return meaning(exported[2] if exported else name).quantity is not Quantity.OTHER
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Collects the rows of a table, which may have further headers in it."""
+
+    name: str
+    header: _Header
+    tables: dict[str, Table] = field(default_factory=dict)
+    skip_one: bool = False
+    line: int = 0
+    _count: int = 0
+    _bad: int = 0
+    _first_bad: int = 0
+
+    def take(self, lines: Iterable[str]) -> None:
+        """Add lines."""
+        for text in lines:
+            self.line += 1
+            if self.skip_one:
+                self.skip_one = False
+            elif text.strip("\ufeff \t"):
+                self._row(_cells(text.lstrip("\ufeff"), self.header.delimiter))
+
+    def take_cut(self, text: str) -> bool:
+        """Add a last line without end, but its last cell: a number that was cut is another."""
+        cells = _cells(text, self.header.delimiter)
+        if not text.strip() or not cells:
+            return False
+        whole = cells[-1].strip().lower() in ("nan", "inf", "-inf")
+        if len(cells) <= len(self.header.names):
+            missing = [""] * (len(self.header.names) - len(cells))
+            self._row([*(cells if whole else [*cells[:-1], ""]), *missing])
+        return not whole
+
+    def _row(self, cells: Sequence[str]) -> None:
+        values = [number(cell) for cell in cells]
+        if all(value is None for value in values):
+            self._further_header(cells)
+        elif len(cells) != len(self.header.names):
+            self._bad += 1
+            self._first_bad = self._first_bad or self.line
+        else:
+            pairs = zip(self.header.names, values, strict=True)
+            self._add({name: value for name, value in pairs if value is not None})
+
+    def _further_header(self, cells: Sequence[str]) -> None:
+        """Go on with the names that stand here, if they are some."""
+        header = _header(self.name, cells, self.header.delimiter)
+        if header is not None:
+            self.header, self._count = header, 0
+
+    def _add(self, row: dict[str, float]) -> None:
+        values, step, epoch, time = self.header.axes.split(row)
+        if self.header.rows_are_epochs:
+            epoch, self._count = self._count, self._count + 1
+        if tuple(n.lower() for n in self.header.names) == _TENSORBOARD:
+            values = [(_tag_of(self.name), row.get(self.header.names[2], nan))]
+        for name, value in values:
+            writer, tag = self._exported(name)
+            if tag:
+                table = self.tables.get(writer)
+                if table is None:
+                    table = self.tables[writer] = self._table()
+                table.add([(tag, value)], step, epoch, time)
+
+    def _table(self) -> Table:
+        named = PurePosixPath(self.name).name == "metrics.csv"
+        lightning = named and {"epoch", "step"} <= set(self.header.names)
+        from_0 = 0 if lightning or self.header.rows_are_epochs else None
+        counting = Counting.BATCHES_FROM_0 if lightning else Counting.UNSAID
+        return Table(counting=counting, epochs_from=from_0)
+
+    def _exported(self, name: str) -> tuple[str, str]:
+        """Return writer and tag of a column; no tag where it is left out."""
+        match = _EXPORTED.fullmatch(name)
+        if match is None:
+            return self.name, name
+        own = match[3] is not None or match[2] in ("_step", "_runtime", "_timestamp")
+        return f"{self.name}[{match[1]}]", "" if own else match[2]
+
+    def writers(self) -> list[LogWriter]:
+        """Return what was collected."""
+        return [
+            LogWriter(writer, _place(self.name), table.curves(), lossy=self._bad > 0)
+            for writer, table in self.tables.items()
+        ]
+
+    def warnings(self) -> list[ReadWarning]:
+        """Say which rows were left out."""
+        if not self._bad:
+            return []
+        detail = (
+            f"{self._bad} row(s) have not as many cells as the header and were left out, the first "
+            f"in line {self._first_bad}, empty ones not counted"
+        )
+        return [ReadWarning(self.name, None, "bad_row", detail)]
+
+
+def _place(name: str) -> str:
+    """Return the directory, and the file's name where it says that all of it is validation."""
+    path = PurePosixPath(name)
+    return name if _OF_VALIDATION.intersection(words(path.stem)) else str(path.parent)
+
+
+def _tag_of(name: str) -> str:
+    """Return the tag in the name of TensorBoard's download, ``run-NAME-tag-TAG.csv``."""
+    stem = PurePosixPath(name).stem
+    return stem.rpartition("-tag-")[2] or stem

@@ -1,0 +1,74 @@
+"""What the cells of a Jupyter notebook printed (nbformat 4 [1]_, and 3).
+
+The cells are read in the order in which they stand. A notebook keeps what it showed last.
+
+References
+----------
+.. [1] nbformat, ``v4/nbformat.v4.schema.json``: ``stream`` outputs, text as string or list.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from forensics.domain.run import InputState, ReadWarning
+from forensics.sources.logs.curve import LogFile
+from forensics.sources.logs.json_file import LARGEST
+from forensics.sources.logs.text_lines import lines_of
+from forensics.sources.logs.text_log import TextLog
+from forensics.sources.storage.blob import Blob
+
+KIND = "notebook"
+SUFFIX = ".ipynb"
+
+
+def read_notebook(blob: Blob) -> LogFile:
+    """Read the curves that a notebook's outputs tell of."""
+    if blob.size > LARGEST:
+        return _refused(blob, InputState.LIMIT, "limit", f"has more than {LARGEST} bytes")
+    try:
+        document = json.loads(bytes(blob.read(0, blob.size)).decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError) as error:
+        return _refused(
+            blob, InputState.DAMAGED, "bad_json", "is no JSON", getattr(error, "pos", None)
+        )
+    log = TextLog(blob.name, str(PurePosixPath(blob.name).parent))
+    for text in _texts(document):
+        log.take(lines_of(text))
+    writers, warnings, config = log.finish()
+    if not writers and not warnings:
+        return LogFile()
+    return LogFile(writers, blob.record(KIND, InputState.COMPLETE), warnings, config)
+
+
+def _refused(
+    blob: Blob, state: InputState, kind: str, why: str, offset: int | None = None
+) -> LogFile:
+    warning = ReadWarning(blob.name, offset, kind, f"this notebook {why} and was not read")
+    return LogFile([], blob.record(KIND, state), [warning])
+
+
+def _texts(document: Any) -> Iterator[str]:
+    """Texts that cells wrote to standard output or error."""
+    for cell in _cells(document):
+        outputs = cell.get("outputs")
+        for output in outputs if isinstance(outputs, list) else []:
+            if not isinstance(output, dict) or output.get("output_type") != "stream":
+                continue
+            text = output.get("text")
+            if isinstance(text, list):
+                text = "".join(part for part in text if isinstance(part, str))
+            if isinstance(text, str):
+                yield text
+
+
+def _cells(document: Any) -> Iterator[dict[str, Any]]:
+    if not isinstance(document, dict):
+        return
+    sheets = document.get("worksheets")
+    for holder in [document, *(sheets if isinstance(sheets, list) else [])]:
+        cells = holder.get("cells") if isinstance(holder, dict) else None
+        yield from (c for c in (cells if isinstance(cells, list) else []) if isinstance(c, dict))

@@ -1,0 +1,230 @@
+"""Rows of named numbers to curves: which of the columns says what a row belongs to.
+
+Steps count batches and epochs count epochs, wherever a table comes from. Where both are given, a
+step may count within its epoch, or a value may be one of a whole epoch that was written at the last
+step of it (Lightning [1]_).
+
+References
+----------
+.. [1] Lightning 2, ``loggers/csv_logs.py`` and ``trainer/connectors/logger_connector``: steps are
+   the 0-based index of the batch; ``*_epoch`` and everything logged by ``on_epoch`` stands in the
+   row of the epoch's last step.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import ceil, isfinite, nan
+
+from forensics.domain.quantity import Fidelity
+from forensics.sources.logs.curve import Curve
+from forensics.sources.logs.numbers import MOST_STEP, step_of
+from forensics.sources.tags import Counting
+
+STEP_NAMES = (
+    "step", "global_step", "steps", "global step", "_step", "iteration", "iter", "iterations",
+    "train/global_step", "trainer/global_step", "batch_step", "n_iter", "it", "batch",
+)  # fmt: skip
+EPOCH_NAMES = ("epoch", "epochs")
+TIME_NAMES = ("wall_time", "wall time", "timestamp", "_timestamp")
+_WITHIN = frozenset({"batch"})
+"""Names of steps that usually begin again with each epoch."""
+MOST_COLUMNS = 5_000
+"""Columns of a table that are kept."""
+_NO_NUMBER = -1
+
+
+@dataclass(slots=True)
+class _Points:
+    """A column: its step and epoch (-1 where there is none), exact epoch, value and time."""
+
+    steps: array[int] = field(default_factory=lambda: array("q"))
+    epochs: array[float] = field(default_factory=lambda: array("d"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+    times: array[float] = field(default_factory=lambda: array("d"))
+
+
+@dataclass(slots=True)
+class Table:
+    """Collects rows.
+
+    Parameters
+    ----------
+    fidelity : Fidelity
+        How faithful the numbers are.
+    counting : Counting
+        What steps count, as far as the format tells.
+    epochs_from : int or None
+        What the format's first epoch is called; None where the rows have to tell.
+    length : int or None
+        Batches of an epoch where known.
+    """
+
+    fidelity: Fidelity = Fidelity.RECORD
+    counting: Counting = Counting.UNSAID
+    epochs_from: int | None = None
+    length: int | None = None
+    columns: dict[str, _Points] = field(default_factory=dict)
+    overflow: bool = False
+
+    def add(
+        self,
+        values: Iterable[tuple[str, float]],
+        step: int | None = None,
+        epoch: float | None = None,
+        time: float = nan,
+    ) -> None:
+        """Take a row: what was measured, and where it belongs."""
+        if step is None and (epoch is None or not isfinite(epoch) or not 0 <= epoch <= MOST_STEP):
+            return
+        for name, value in values:
+            points = self.columns.get(name)
+            if points is None:
+                if len(self.columns) >= MOST_COLUMNS:
+                    self.overflow = True
+                    continue
+                points = self.columns[name] = _Points()
+            points.steps.append(_NO_NUMBER if step is None else step)
+            points.epochs.append(nan if epoch is None else epoch)
+            points.values.append(value)
+            points.times.append(time)
+
+    def curves(self) -> list[Curve]:
+        """Return every column as a curve."""
+        first = self._first_epoch()
+        length = self.length or _length(self.columns.values())
+        return [self._curve(name, points, first, length) for name, points in self.columns.items()]
+
+    def _first_epoch(self) -> int:
+        """Return what the first epoch is called: 1 where the rows begin with 1."""
+        if self.epochs_from is not None:
+            return self.epochs_from
+        known = [e for p in self.columns.values() for e in p.epochs if e == e]
+        return int(bool(known) and min(known) == 1 and known[0] == 1)
+
+    def _curve(self, name: str, points: _Points, first: int, length: int | None) -> Curve:
+        by_epoch = all(step == _NO_NUMBER for step in points.steps)
+        told = all(e == e for e in points.epochs)
+        if not by_epoch and told and (name.endswith("_epoch") or _at_ends(points, length)):
+            by_epoch = True
+        within = not by_epoch and told and _begin_again(points)
+        inner = (self.length or _counted(points)) if within else None
+        if within and inner is None:
+            by_epoch = True
+        counting = Counting.EPOCHS if by_epoch else self.counting
+        partial = any(e != int(e) for e in points.epochs if e == e)
+        shift = first if by_epoch and not partial else 0
+        curve = Curve(name, counting, self.fidelity, shift=shift)
+        for step, epoch, value, time in zip(
+            points.steps, points.epochs, points.values, points.times, strict=True
+        ):
+            if by_epoch:
+                if epoch == epoch:
+                    # A fraction says how much was done: 1.0 is the end of the first epoch.
+                    at = max(ceil(epoch) - 1, 0) if partial else int(epoch)
+                    curve.add(at, value, time)
+            elif step != _NO_NUMBER:
+                start = max(int(epoch) - first, 0) * inner if inner is not None else 0
+                curve.add(start + step, value, time)
+        return curve
+
+
+def _begin_again(points: _Points) -> bool:
+    """Whether steps go back, or stay, whenever the next epoch begins, and at least once."""
+    turns = 0
+    for i in range(1, len(points.steps)):
+        if points.epochs[i] > points.epochs[i - 1]:
+            if points.steps[i] > points.steps[i - 1]:
+                return False
+            turns += 1
+    return turns > 0
+
+
+def _counted(points: _Points) -> int | None:
+    """Batches of an epoch, where each batch has a row and all epochs but the last are as long."""
+    ends: dict[float, int] = {}
+    for i, (step, epoch) in enumerate(zip(points.steps, points.epochs, strict=True)):
+        if i and epoch == points.epochs[i - 1] and step != points.steps[i - 1] + 1:
+            return None
+        ends[epoch] = step
+    whole = set(list(ends.values())[:-1])
+    return whole.pop() + (min(points.steps) == 0) if len(whole) == 1 else None
+
+
+def _at_ends(points: _Points, length: int | None) -> bool:
+    """Whether a column has one value per epoch, each at the last step of its epoch."""
+    if length is None or not len(points.steps):
+        return False
+    return all(
+        e == int(e) and s + 1 == (e + 1) * length
+        for s, e in zip(points.steps, points.epochs, strict=True)
+    )
+
+
+def _length(columns: Iterable[_Points]) -> int | None:
+    """Batches of an epoch, where a column has one row per epoch, all equally far apart.
+
+    One epoch alone tells it where another column has several rows in it.
+    """
+    known = list(columns)
+    busy = any(_several_per_epoch(p) for p in known)
+    for points in known:
+        if any(e != e or e != int(e) for e in points.epochs) or not len(points.steps):
+            continue
+        if len(set(points.epochs)) < len(points.epochs) or min(points.steps) < 0:
+            continue
+        found = {(s + 1) / (e + 1) for s, e in zip(points.steps, points.epochs, strict=True)}
+        if len(found) == 1 and (len(points.steps) > 1 or busy):
+            length = found.pop()
+            if length == int(length) and length > 1:
+                return int(length)
+    return None
+
+
+def _several_per_epoch(points: _Points) -> bool:
+    return len(set(points.epochs)) < len(points.epochs)
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Which columns of a header say where a row belongs.
+
+    Attributes
+    ----------
+    step, epoch, time : str or None
+        Names as written.
+    """
+
+    step: str | None = None
+    epoch: str | None = None
+    time: str | None = None
+
+    @classmethod
+    def among(cls, names: Iterable[str]) -> Axes:
+        """Find them; names are compared without regard to case."""
+        lower: dict[str, str] = {}
+        for name in names:
+            lower.setdefault(name.strip().lower(), name)
+        found = [
+            next((lower[n] for n in known if n in lower), None)
+            for known in (STEP_NAMES, EPOCH_NAMES, TIME_NAMES)
+        ]
+        return cls(*found)
+
+    @property
+    def known(self) -> bool:
+        """Whether rows can be placed."""
+        return self.step is not None or self.epoch is not None
+
+    def split(
+        self, row: Mapping[str, float]
+    ) -> tuple[list[tuple[str, float]], int | None, float | None, float]:
+        """Return values, step, epoch and time of a row."""
+        own = (self.step, self.epoch, self.time)
+        values = [(name, value) for name, value in row.items() if name not in own]
+        step = step_of(row.get(self.step)) if self.step is not None else None
+        epoch = row.get(self.epoch) if self.epoch is not None else None
+        time = row.get(self.time, nan) if self.time is not None else nan
+        return values, step, epoch, time

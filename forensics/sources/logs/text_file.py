@@ -1,0 +1,67 @@
+"""A file of what programs printed: Slurm's ``.out``, ``nohup.out``, a captured standard output."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from forensics.sources.logs.curve import LogFile
+from forensics.sources.logs.pieces import Reader
+from forensics.sources.logs.text_lines import Lines, encoding_of
+from forensics.sources.logs.text_log import TextLog
+from forensics.sources.storage.blob import Blob
+
+KIND = "progress_text"
+_NAMED = re.compile(
+    r"(?:.*\.(?:out|err|log|stdout|stderr|[oe]\d{1,12}|log\.\d{1,6})"
+    r"|nohup.*|(?:std)?(?:out|err|output|log)|console.*)",
+    re.IGNORECASE,
+)
+_PERHAPS = re.compile(r".*\.(?:txt|text)", re.IGNORECASE)
+_TELLING = re.compile(r"epoch|loss|step", re.IGNORECASE)
+
+
+def named_like_text(name: str) -> bool:
+    """Whether a file may be one by its name."""
+    last = PurePosixPath(name).name
+    return bool(_NAMED.fullmatch(last) or _PERHAPS.fullmatch(last))
+
+
+def may_be_text(name: str, head: bytes) -> bool:
+    """Whether the first bytes are text; of what is named ``.txt``, whether they speak of training.
+
+    A Slurm log may begin with any number of other lines.
+    """
+    encoding = encoding_of(head)
+    text = head.decode(encoding, "replace")
+    odd = sum(text.count(c) for c in ("\x00", "\x01", "\x02", "\x03", "\x04", "\ufffd"))
+    if encoding == "utf-8" and odd * 10 > len(text):
+        # A hole may stand at the beginning.
+        return not head.strip(b"\0") and not _PERHAPS.fullmatch(name)
+    return not _PERHAPS.fullmatch(PurePosixPath(name).name) or bool(_TELLING.search(text))
+
+
+def read_text(blob: Blob, head: bytes) -> LogFile:
+    """Read the curves that a text tells of.
+
+    Parameters
+    ----------
+    blob : Blob
+        The file.
+    head : bytes
+        Its first bytes.
+    """
+    encoding = encoding_of(head)
+    reader, lines = Reader(blob, encoding), Lines(encoding)
+    log = TextLog(blob.name, str(PurePosixPath(blob.name).parent))
+    for piece in reader:
+        if piece is None:
+            lines.rest()
+            log.gap()
+        else:
+            log.take(lines.feed(bytes(piece)))
+    log.take(lines.finish())
+    writers, warnings, config = log.finish()
+    if not writers and not warnings:
+        return LogFile()
+    return LogFile(writers, blob.record(KIND, reader.state), [*reader.warnings, *warnings], config)

@@ -1,0 +1,276 @@
+"""A small sound example of every format that is read, and the ways in which each is damaged.
+
+A new format joins the contract by a line in `specimens`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import random
+import struct
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+
+from forensics.domain.run import InputState, ReadWarning, Run
+from forensics.sources.debug_dump import dumps_among, read_debug_dump
+from forensics.sources.logdir import read
+from tests.damage import repairs
+from tests.damage.mutations import mutated
+from tests.sources import event_writer as ew
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+EVENTS = "events.out.tfevents.1700000001.host.1.0.v2"
+NEIGHBOUR = "events.out.tfevents.1700000000.host.1.0.v2"
+"""A sound file beside the damaged one; its tag is ``neighbour``."""
+
+Files = Mapping[str, bytes]
+Damage = Callable[[Files, str], tuple[Files, str]]
+"""From the files of a specimen and a seed to those that differ, and what was done."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a reader made of some files.
+
+    Parameters
+    ----------
+    values : Counter
+        Everything it takes for read: points, statistics of tensors, ops.
+    warnings : list of ReadWarning
+    complete : bool
+        Whether it called every file complete.
+    steps : mapping
+        Step and where it comes from, by checkpoint: damage may leave it to a second source.
+    """
+
+    values: Counter[Hashable]
+    warnings: list[ReadWarning] = field(default_factory=list)
+    complete: bool = True
+    steps: Mapping[str, tuple[object, int | None]] = field(default_factory=dict)
+
+    @property
+    def complains(self) -> bool:
+        return bool(self.warnings) or not self.complete
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """One format.
+
+    Parameters
+    ----------
+    name : str
+    files : mapping
+        Content by path relative to the log directory.
+    damages : mapping
+        By name; that called ``raw`` repairs no checksum.
+    checked : bool
+        Whether checksums cover every value, so that no wrong one may be returned.
+    observe : callable
+        Reads the log directory; may raise nothing at all.
+    """
+
+    name: str
+    files: Files
+    damages: Mapping[str, Damage]
+    checked: bool = True
+    observe: Callable[[Path], Observation] = field(default_factory=lambda: observe)
+
+
+def observe(root: Path) -> Observation:
+    """What `forensics.read` finds."""
+    run = read(root)
+    values: Counter[Hashable] = Counter()
+    _add_points(run, values)
+    for checkpoint in run.checkpoints:
+        for t in checkpoint.tensors:
+            numbers = (t.count, t.nan, t.pos_inf, t.neg_inf, t.zero)
+            measures = tuple(map(_bits, (t.min, t.max, t.mean, t.std, t.l2_norm)))
+            values[checkpoint.path, t.name, t.shape, t.dtype, numbers, measures] += 1
+    complete = all(i.state is InputState.COMPLETE for i in run.inputs)
+    steps = {c.path: (c.step_source, c.step) for c in run.checkpoints}
+    return Observation(values, list(run.warnings), complete, steps)
+
+
+def _add_points(run: Run, values: Counter[Hashable]) -> None:
+    for series in run.series:
+        rows = zip(series.steps, series.values, series.wall_times, strict=True)
+        for step, value, wall in rows:
+            point = (int(step) + series.shift, _bits(float(value)), float(wall))
+            values[series.writer, series.tag, point] += 1
+
+
+def observe_dump(root: Path) -> Observation:
+    """What the reader of debug dumps finds."""
+    paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    values: Counter[Hashable] = Counter()
+    warnings: list[ReadWarning] = []
+    complete = True
+    for name, files in dumps_among(paths).items():
+        dump = read_debug_dump(root, name, files)
+        values.update(("op", op) for op in dump.ops)
+        values.update(("value", value) for value in dump.values)
+        values.update(("call", call) for call in dump.calls)
+        values.update(("graph", *item) for item in dump.graphs.items())
+        warnings += dump.warnings
+        complete = complete and all(i.state is InputState.COMPLETE for i in dump.inputs)
+    return Observation(values, warnings, complete)
+
+
+def _bits(value: float) -> bytes:
+    """Bits of a number: NaN is equal to itself, and 0 is not -0."""
+    return struct.pack("<d", value)
+
+
+def raw(files: Files, seed: str, *, among: tuple[str, ...]) -> tuple[Files, str]:
+    """One of the files `among` is damaged."""
+    name = random.Random(seed).choice(among)
+    content, done = mutated(files[name], seed)
+    return {name: content}, f"{name}: {done}"
+
+
+def repaired(
+    files: Files, seed: str, *, among: tuple[str, ...], repair: repairs.Repair
+) -> tuple[Files, str]:
+    """One of the files `among` is damaged below checksums that are right."""
+    name = random.Random(seed).choice(among)
+    content, done = repair(files[name], seed)
+    return {name: content}, f"{name}: {done}"
+
+
+def tensor_repaired(files: Files, seed: str, *, index: str, data: str) -> tuple[Files, str]:
+    """A tensor of a bundle is damaged, the index agrees with it."""
+    changed, content, done = repairs.mutated_tensor(files[index], files[data], seed)
+    return {index: changed, data: content}, done
+
+
+def _specimen(
+    name: str,
+    files: Files,
+    among: tuple[str, ...],
+    *,
+    checked: bool = True,
+    observe: Callable[[Path], Observation] = observe,
+    **below: repairs.Repair,
+) -> Specimen:
+    damages: dict[str, Damage] = {"raw": partial(raw, among=among)}
+    for kind, repair in below.items():
+        damages[kind] = partial(repaired, among=among, repair=repair)
+    whole = {NEIGHBOUR: neighbour(), **files}
+    return Specimen(name, whole, damages, checked, observe)
+
+
+@cache
+def specimens() -> dict[str, Specimen]:
+    """All formats by name."""
+    packed = gzip.compress(events(60), mtime=0)
+    found = [
+        _specimen("events", {EVENTS: events(400)}, (EVENTS,), records=repairs.mutated_record),
+        _specimen(
+            "events_gzip", {EVENTS: packed}, (EVENTS,),
+            stream=repairs.mutated_gzip, records=repairs.mutated_gzip_record,
+        ),
+        *_bundles(),
+        *_keras(),
+        _dump(),
+    ]  # fmt: skip
+    return {specimen.name: specimen for specimen in found}
+
+
+def events(steps: int) -> bytes:
+    """Scalars in both layouts, histograms, a blob that holds records of its own, oddities."""
+    source = random.Random(7)
+    inner = b"".join(ew.record(source.randbytes(50)) for _ in range(4))
+    found = [ew.VERSION, ew.record(ew.double_field(1, ew.START) + ew.bytes_field(4, inner))]
+    for step in range(steps):
+        value = source.gauss(0, 1)
+        if step % 3 == 0:
+            made = [ew.v1("loss", value), ew.v1("lr", 0.1)]
+        else:
+            made = [ew.v2("loss", value)]
+        if step % 20 == 0:
+            wide = ew.tensor(2, (1,), ew.double_field(6, value))
+            bars = ew.tensor(2, (4, 3), ew.bytes_field(4, source.randbytes(96)))
+            made.append(ew.bytes_field(1, b"wide") + ew.bytes_field(8, wide))
+            made.append(ew.bytes_field(1, b"bars") + ew.bytes_field(8, bars))
+            limits = struct.pack("<3d", -1.0, 0.0, 1.7976931348623157e308)
+            counts = struct.pack("<3d", 1.0, 2.0, 3.0)
+            old = ew.bytes_field(6, limits) + ew.bytes_field(7, counts)
+            made.append(ew.bytes_field(1, b"old") + ew.bytes_field(5, old))
+        found.append(ew.record(ew.event(step, made)))
+    return b"".join(found)
+
+
+def neighbour() -> bytes:
+    return ew.VERSION + ew.scalars("neighbour", [1.0, 0.5, float("nan")], wall=ew.START - 900)
+
+
+def _bundles() -> list[Specimen]:
+    found = []
+    for folder in ("adam", "partitioned"):
+        root = DATA / "checkpoints" / folder
+        files = {path.name: path.read_bytes() for path in sorted(root.iterdir())}
+        index = next(name for name in files if name.endswith(".index"))
+        data = next(name for name in files if ".data-" in name)
+        table = {"table": repairs.mutated_table}
+        found.append(_specimen(f"index_{folder}", files, (index,), **table))
+        specimen = _specimen(f"data_{folder}", files, (data,))
+        tensor = partial(tensor_repaired, index=index, data=data)
+        damages = {**specimen.damages, "tensor": tensor}
+        found.append(Specimen(specimen.name, specimen.files, damages))
+    return found
+
+
+def _keras() -> list[Specimen]:
+    def content(*names: str) -> dict[str, bytes]:
+        return {name: (DATA / "damage" / name).read_bytes() for name in names}
+
+    shards = ("sharded.weights.json", "sharded_00000.weights.h5", "sharded_00001.weights.h5")
+    member = {"member": repairs.mutated_member}
+    return [
+        _specimen("keras_archive", content("model.keras"), ("model.keras",), **member),
+        _specimen("weights_h5", content("model.weights.h5"), ("model.weights.h5",), checked=False),
+        _specimen("legacy_h5", content("legacy.h5"), ("legacy.h5",), checked=False),
+        _specimen("sharded_weights", content(*shards), shards, checked=False),
+        _recorded_state(),
+    ]
+
+
+def _recorded_state() -> Specimen:
+    import io
+
+    import numpy as np
+
+    from forensics.recorder.files import as_bytes
+
+    def described(role: str, path: str, dtype: str) -> dict[str, object]:
+        return {"owner": "model", "role": role, "place": 0, "path": path, "dtype": dtype}
+
+    index = {
+        "step": 40,
+        "variables": [
+            described("weight", "fc/kernel", "float32"),
+            described("slot", "adam/fc_momentum", "float32"),
+            described("slot", "adam/iteration", "int64"),
+        ],
+    }
+    source = np.random.default_rng(5)
+    out = io.BytesIO()
+    np.savez(
+        out,
+        **{"0": source.normal(size=(8, 5)).astype("f4"), "1": source.normal(size=40).astype("f4")},
+        **{"2": np.array(40, np.int64), "index": as_bytes(index)},
+    )
+    name = "flight/state-000000040.npz"
+    member = {"member": repairs.mutated_member}
+    return _specimen("recorded_state", {name: out.getvalue()}, (name,), **member)
+
+
+def _dump() -> Specimen:
+    root = DATA / "damage" / "tfdbg2"
+    files = {f"tfdbg2/{path.name}": path.read_bytes() for path in sorted(root.iterdir())}
+    below = {"records": repairs.mutated_record}
+    return _specimen("debug_dump", files, tuple(files), observe=observe_dump, **below)

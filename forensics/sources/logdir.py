@@ -111,7 +111,7 @@ def read_place(place: Place) -> Run:
     writers = join_writers(files)
     logs = read_logs(place, tree.others)
     series = series_of(writers, logs.drafts())
-    runs = separate_runs(series, tree.checkpoints)
+    runs = separate_runs(series, tree.checkpoints, logs.runs)
     if runs:
         raise SeveralRuns(runs)
     from forensics.sources.checkpoints.scan import read_checkpoints

@@ -116,7 +116,6 @@ def read_place(place: Place) -> Run:
         raise SeveralRuns(runs)
     from forensics.sources.checkpoints.scan import read_checkpoints
 
-    place.expect(tree.checkpoints)
     scan = read_checkpoints(place, tree)
     recordings = recorded_batches(tree.others)
     dumps = dump_files(tree.others)

@@ -26,6 +26,7 @@ from forensics.sources.checkpoints.registry import open_checkpoint
 from forensics.sources.checkpoints.scan import CheckpointScan, read_checkpoints
 from forensics.sources.checksum import crc32c
 from forensics.sources.storage.place import Directory
+from tests.damage import repairs
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "orbax"
 CHECKPOINTS = sorted({f.stem for f in DATA.glob("*.zip")} - {"tree", "numbered"})
@@ -157,6 +158,26 @@ def test_every_byte_of_a_record_counts(tmp_path: Path) -> None:
         with pytest.raises(Damaged) as caught:
             database(root)
         assert 0 <= caught.value.offset <= len(sound)
+
+
+def test_mutants_below_right_checksums(tmp_path: Path) -> None:
+    """The database is not compressed: damage gets to the parser of nodes and manifests."""
+    root = unpack(tmp_path, "numbered")
+    among = [name for name in names_in(root) if "/d/" in name or "manifest" in name]
+    refused = 0
+    for number in range(500):
+        name = among[number % len(among)]
+        sound = (root / name).read_bytes()
+        changed, _ = repairs.mutated_ocdbt(sound, str(number))
+        (root / name).write_bytes(changed)
+        try:
+            values = database(root)
+            [values.find(key) for key in values]
+        except Damaged as error:
+            refused += 1
+            assert error.kind and error.detail and error.path in names_in(root)
+        (root / name).write_bytes(sound)
+    assert refused > 50
 
 
 def test_a_node_is_verified_before_it_is_parsed() -> None:

@@ -175,7 +175,7 @@ def test_mutants_below_right_checksums(tmp_path: Path) -> None:
             [values.find(key) for key in values]
         except Damaged as error:
             refused += 1
-            assert error.kind and error.detail and error.path in names_in(root)
+            assert error.kind and error.detail and error.path.startswith("db/")
         (root / name).write_bytes(sound)
     assert refused > 50
 

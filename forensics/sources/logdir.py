@@ -122,7 +122,7 @@ def read_place(place: Place) -> Run:
     if not (files or scan.checkpoints or scan.inputs or recordings or dumps or logs.inputs):
         _refuse(place, tree.warnings)
     logged = logged_files(place, writers)
-    drawn, undrawn = graph_settings(place, files)
+    drawn, undrawn = graph_settings(place, files, tree.files)
     read = (*(f.input for f in files), *scan.inputs, *logs.inputs)
     return Run(
         name=_name(place),

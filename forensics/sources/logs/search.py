@@ -192,25 +192,19 @@ class _Search:
 
 
 def _without_copies(files: Sequence[LogFile]) -> list[LogFile]:
-    """Leave out what another file of the same name holds too, and more of it.
+    """Leave out the beginnings of a history of which another file holds more.
 
     The Hugging Face trainer saves the same growing history with every checkpoint.
     """
-    by_name: dict[str, list[LogWriter]] = {}
+    states = [
+        writer
+        for file in files
+        for writer in file.writers
+        if PurePosixPath(writer.name).name == json_file.TRAINER_STATE
+    ]
+    copies = {id(w) for w in states if any(_is_copy(w, o) for o in states if o is not w)}
     for file in files:
-        for writer in file.writers:
-            last = PurePosixPath(writer.name).name
-            by_name.setdefault(last, []).append(writer)
-    for file in files:
-        file.writers = [
-            writer
-            for writer in file.writers
-            if not any(
-                _is_copy(writer, other)
-                for other in by_name[PurePosixPath(writer.name).name]
-                if other is not writer
-            )
-        ]
+        file.writers = [writer for writer in file.writers if id(writer) not in copies]
     return list(files)
 
 

@@ -75,7 +75,7 @@ def _read_log(place: Place, name: str) -> Run | None:
         root=place.label,
         series=series_of((), logs.drafts()),
         config=logs.config,
-        inputs=tuple(logs.inputs),
+        inputs=_inputs(place, (), logs.inputs),
         warnings=tuple(logs.all_warnings),
     )
 
@@ -97,7 +97,7 @@ def _read_file(place: Place, name: str) -> Run:
         root=place.label,
         series=series_of(writers),
         config={**drawn, **logged_settings(logged)},
-        inputs=(file.input,),
+        inputs=_inputs(place, (), (file.input,)),
         warnings=(*file.warnings, *undrawn),
         logged=logged,
     )

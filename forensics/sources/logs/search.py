@@ -59,7 +59,7 @@ def read_logs(place: Place, names: Iterable[str]) -> Logs:
         if name not in mine and (sniff := _kind(name, there)) is not None:
             mine[name] = sniff
     chosen = list(mine)
-    place.expect(chosen[:MOST_SNIFFED])
+    place.expect(chosen[:MOST_SNIFFED], HEAD)
     for name in chosen[:MOST_SNIFFED]:
         search.look(name, mine[name])
     if len(chosen) > MOST_SNIFFED:
@@ -83,18 +83,21 @@ def _always(reading: Reading) -> Sniff:
 
 def _kind(name: str, there: frozenset[str]) -> Sniff | None:
     """Return what decides by the first bytes, None for what is no log by its name."""
-    path = PurePosixPath(name)
-    suffix = path.suffix.lower()
-    if path.name in (wandb_files.CONFIG, wandb_files.SUMMARY):
+    # no path is made of each name: there may be hundreds of thousands
+    folder, _, own = name.rpartition("/")
+    stem, _, end = own.rpartition(".")
+    suffix = f".{end}".lower() if stem else ""
+    if own in (wandb_files.CONFIG, wandb_files.SUMMARY):
         reading = wandb_files.read_config
-        if path.name == wandb_files.SUMMARY:
+        if own == wandb_files.SUMMARY:
             reading = wandb_files.read_summary
         return _always(reading) if wandb_files.is_wandb_file(name, there) else None
-    if path.name in mlflow_store.DATABASES:
+    if own in mlflow_store.DATABASES:
         return _database
     if suffix == notebook.SUFFIX:
         # Jupyter keeps a copy of each notebook there.
-        return None if ".ipynb_checkpoints" in path.parts else _always(notebook.read_notebook)
+        copied = ".ipynb_checkpoints" in folder.split("/")
+        return None if copied else _always(notebook.read_notebook)
     if suffix in _SNIFFS:
         return _SNIFFS[suffix]
     return _text if text_file.named_like_text(name) else None

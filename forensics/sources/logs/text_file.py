@@ -26,7 +26,7 @@ _TELLING = re.compile(r"epoch|loss|step", re.IGNORECASE)
 
 def named_like_text(name: str) -> bool:
     """Whether a file may be one by its name."""
-    last = PurePosixPath(name).name
+    last = name.rpartition("/")[2]
     return bool(_NAMED.fullmatch(last) or _PERHAPS.fullmatch(last))
 
 

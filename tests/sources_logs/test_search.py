@@ -63,7 +63,6 @@ def test_what_is_no_log_costs_one_small_read(
         "words.txt": "word\n" * 50_000,
         "core.log": bytes(range(256)) * 1000,
         "vocabulary.json": '{"a": 1' + ', "b": 2' * 20_000,
-        "a.wandb": b"\0" * 100_000,
     }
     with pytest.raises(NothingToAnalyze):
         run_of(tmp_path, files)

@@ -118,10 +118,6 @@ def _json_lines(blob: Blob, head: bytes) -> Reading | None:
     return json_file.read_json_lines if is_object else None
 
 
-def _wandb(blob: Blob, head: bytes) -> Reading | None:
-    return wandb_run.read_wandb if wandb_run.is_wandb(head) else None
-
-
 def _text(blob: Blob, head: bytes) -> Reading | None:
     if text_file.may_be_text(blob.name, head):
         return partial(text_file.read_text, head=head)
@@ -145,7 +141,7 @@ _SNIFFS: dict[str, Sniff] = {
     **dict.fromkeys(csv_file.SUFFIXES, _table),
     **dict.fromkeys(json_file.SUFFIXES, _json),
     **dict.fromkeys(json_file.LINE_SUFFIXES, _json_lines),
-    wandb_run.SUFFIX: _wandb,
+    wandb_run.SUFFIX: _always(wandb_run.read_wandb),
 }
 
 

@@ -101,11 +101,17 @@ class Table:
             points.values.append(value)
             points.times.append(time)
 
-    def curves(self) -> list[Curve]:
-        """Return every column as a curve."""
+    def curves(self, *, lossy: bool = False) -> list[Curve]:
+        """Return every column as a curve.
+
+        Parameters
+        ----------
+        lossy : bool
+            Whether rows are missing; that of epoch 0 may be one of them.
+        """
         known = [e for points in self.columns.values() for e in points.epochs if e == e]
         partial = any(e != int(e) for e in known)
-        first = self._first_epoch(known)
+        first = self._first_epoch([] if lossy else known)
         length = self.length or _length(self.columns.values())
         return [
             self._by_epoch(name, points, first, partial)

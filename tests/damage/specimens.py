@@ -211,6 +211,7 @@ def specimens() -> dict[str, Specimen]:
         *_orbax(),
         *_saved_models(),
         _dump(),
+        *_logs(),
     ]  # fmt: skip
     return {specimen.name: specimen for specimen in found}
 
@@ -351,6 +352,25 @@ def _recorded_state() -> Specimen:
     np.savez(out, **arrays)
     name = "flight/state-000000040.npz"
     return _specimen("recorded_state", {name: out.getvalue()}, (name,), below=_MEMBER)
+
+
+def _logs() -> list[Specimen]:
+    """Evidence that is no event file; of these only W&B's runs have checksums."""
+    names = {
+        "progress_text": "keras3_verbose1.out",
+        "csv_log": "keras3_logger.csv",
+        "lightning_csv": "metrics.csv",
+        "trainer_state": "trainer_state.json",
+    }
+    found = []
+    for kind, name in names.items():
+        folder = DATA / "logs" / ("version_0" if name == "metrics.csv" else "")
+        content = (folder / name).read_bytes()
+        found.append(_specimen(kind, {name: content}, (name,), checked=False))
+    run = "run-offline.wandb"
+    content = (DATA / "logs" / run).read_bytes()
+    below = {"records": repairs.mutated_wandb_record}
+    return [*found, _specimen("wandb_run", {run: content}, (run,), below=below)]
 
 
 def _dump() -> Specimen:

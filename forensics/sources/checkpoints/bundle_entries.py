@@ -25,7 +25,7 @@ from forensics.sources.wire import LENGTH, VARINT, signed
 
 STRING, RESOURCE, VARIANT = 7, 20, 21
 # tensorflow/core/framework/types.proto
-_DTYPES: dict[int, str] = {
+DTYPES: dict[int, str] = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", STRING: "string",
     8: "complex64", 9: "int64", 10: "bool", 11: "qint8", 12: "quint8", 13: "qint32",
     14: "bfloat16", 15: "qint16", 16: "quint16", 17: "uint16", 18: "complex128", 19: "float16",
@@ -117,9 +117,9 @@ class EntryParser:
             elif number == 7:
                 slices.append(_extents(data, Field(number, wire_type, first, last), path))
         dtype, shard, offset, size = (numbers.get(n, 0) for n in _NUMBERS)
-        if dtype not in _DTYPES:
+        if dtype not in DTYPES:
             raise Damaged(path, row.at, "bad_dtype", f"{name!r} is of an unknown dtype ({dtype})")
-        entry = Entry(name, _DTYPES[dtype], shape, shard, offset, size, crc, tuple(slices), row.at)
+        entry = Entry(name, DTYPES[dtype], shape, shard, offset, size, crc, tuple(slices), row.at)
         self._check(entry)
         return entry
 

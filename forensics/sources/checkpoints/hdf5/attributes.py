@@ -79,7 +79,9 @@ class AttributeReader:
     def _text(self, fields: Fields, datatype: Datatype, space: Dataspace) -> tuple[str, ...]:
         size = space.count * datatype.size
         if size > len(fields):
-            raise fields.damaged("bad_shape", f"an attribute of {fields.what} is longer than stored")
+            raise fields.damaged(
+                "bad_shape", f"an attribute of {fields.what} is longer than stored"
+            )
         if datatype.text is None or space.count > _MAX_ITEMS:
             return ()
         if datatype.text is Text.FIXED:

@@ -84,7 +84,9 @@ def read_pipeline(fields: Fields) -> Pipeline:
         name = fields.raw(named + (-named % 8 if version == 1 else 0))
         if kind not in _KNOWN:
             label = bytes(name).partition(b"\0")[0].decode("ascii", "replace")
-            raise fields.damaged("unsupported", f"{fields.what} needs filter {kind} {label}".strip())
+            raise fields.damaged(
+                "unsupported", f"{fields.what} needs filter {kind} {label}".strip()
+            )
         client = [fields.integer(4) for _ in range(values)]
         if version == 1 and values % 2:
             fields.raw(4)
@@ -130,7 +132,7 @@ def _verified(data: bytes | memoryview) -> memoryview:
 
 
 def fletcher32(data: bytes | memoryview) -> int:
-    """Fletcher's checksum of big-endian 16-bit words, as libhdf5 computes it (H5_checksum_fletcher32).
+    """Fletcher's checksum of big-endian 16-bit words, as libhdf5's H5_checksum_fletcher32.
 
     Sums are kept in one's complement, modulo 65535 with 65535 for any multiple but zero itself.
     """

@@ -81,7 +81,7 @@ def add_weights(content: H5Content, checkpoint: OpenCheckpoint) -> None:
         path: {k: v[0] for k, v in found.items() if len(v) == 1}
         for path, found in content.attributes.items()
     }
-    checkpoint.judge = partial(judge, texts)
+    checkpoint.judge = partial(judge, checkpoint.claim.name, texts)
 
 
 def unlisted(content: H5Content) -> list[str]:
@@ -100,11 +100,13 @@ def unlisted(content: H5Content) -> list[str]:
     return [name for name in promised if name not in there]
 
 
-def judge(texts: Mapping[str, Mapping[str, str]], contents: Contents) -> None:
+def judge(path: str, texts: Mapping[str, Mapping[str, str]], contents: Contents) -> None:
     """Say what tensors are for, and find counters and settings among them.
 
     Parameters
     ----------
+    path : str
+        Of the checkpoint.
     texts : mapping
         Path of a group to its texts by name.
     """
@@ -120,7 +122,10 @@ def judge(texts: Mapping[str, Mapping[str, str]], contents: Contents) -> None:
     contents.counters = Counters(iterations=min((c for c in counts if c is not None), default=None))
     root = texts.get("", {})
     if "model_config" in root or "training_config" in root:
-        contents.config.update(legacy_settings(root))
+        try:
+            contents.config.update(legacy_settings(root))
+        except ValueError as error:
+            contents.lose(path, "bad_config", f"its configuration cannot be read: {error}")
     elif len(working) == 1:
         found = _of_optimizer(by_name, working[0], names.get(working[0]))
         contents.config = {**found, **contents.config}

@@ -89,10 +89,17 @@ class AttributeReader:
         else:
             if datatype.size != 8 + self._image.offset_size:
                 raise fields.damaged("bad_datatype", f"text of {fields.what} has no such reference")
-            items = [self._heap.find(fields) for _ in range(space.count)]
+            items = [self._referred(fields) for _ in range(space.count)]
         if sum(map(len, items)) > _MAX_TEXT:
             raise fields.damaged("limit", f"an attribute of {fields.what} is too long")
         return tuple(_clean(bytes(item)) for item in items)
+
+    def _referred(self, fields: Fields) -> memoryview:
+        """Text in the global heap; libhdf5 stores it up to its first NUL, so that none is in it."""
+        item = self._heap.find(fields)
+        if b"\0" in bytes(item).rstrip(b"\0"):
+            raise fields.damaged("bad_text", f"a text of {fields.what} has zeros in it")
+        return item
 
 
 def _part(fields: Fields, size: int, version: int) -> Fields:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.hdf5.attributes import AttributeReader
 from forensics.sources.checkpoints.hdf5.dataset import read_dataset
+from forensics.sources.checkpoints.hdf5.fields import Fields
 from forensics.sources.checkpoints.hdf5.image import Image, Source
 from forensics.sources.checkpoints.hdf5.links import Link, LinkKind
 from forensics.sources.checkpoints.hdf5.newer_group import attribute_fields, read_newer_group
@@ -168,12 +169,18 @@ class _Walk:
         what = f"the group {path!r}"
         table = header.first(SYMBOL_TABLE)
         if table is not None:
-            return read_older_group(self._image, table.fields, self._room, what)
+            links, failures = read_older_group(self._image, table.fields, self._room, what)
+            for failure in failures:
+                self._fail(failure)
+            return links
         return read_newer_group(self._image, header, what)
 
     def _below(self, links: list[Link], path: str, depth: int) -> Iterator[tuple[str, int, int]]:
         for link in links:
             name = link.name.decode("utf-8", "backslashreplace")
+            if name != link.name.decode("utf-8", "replace") or not name.isprintable():
+                detail = f"{name!r} in {path!r} is no text"
+                self._fail(self._image.damaged(link.address, "bad_name", detail))
             full = f"{path}/{name}" if path else name
             if not link.name or b"/" in link.name or b"\0" in link.name:
                 self._fail(self._image.damaged(link.address, "bad_name", f"{full!r} is no name"))
@@ -188,14 +195,21 @@ class _Walk:
         found: Attributes = {}
         try:
             for fields in attribute_fields(self._image, header, repr(path)):
-                attribute = self._attributes.read(fields)
-                if attribute.text:
-                    found[attribute.name] = attribute.text
+                self._add_attribute(fields, found)
         except Damaged as error:
             self._fail(error)
         if found:
             self.content.attributes[path] = found
         return found
+
+    def _add_attribute(self, fields: Fields, found: Attributes) -> None:
+        try:
+            attribute = self._attributes.read(fields)
+        except Damaged as error:
+            self._fail(error)
+        else:
+            if attribute.text:
+                found[attribute.name] = attribute.text
 
     def _conclude(self) -> None:
         """Leave out tensors whose bytes are claimed twice; compare the numbers of links."""

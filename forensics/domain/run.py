@@ -333,7 +333,16 @@ class Run:
         return self._logged(LoggedKind.TENSOR)
 
     def graphs(self) -> pd.DataFrame:
-        """Graphs and run metadata as bytes; ``kind`` says of which message."""
+        """Graphs, Keras models and run metadata as the bytes that were written.
+
+        Returns
+        -------
+        DataFrame
+            ``writer``, ``tag``, ``step``, ``wall_time``; ``kind``: ``graph`` (a GraphDef),
+            ``meta_graph``, ``run_metadata``, or the plugin of TensorFlow 2
+            (``graph_run_metadata``, ``graph_run_metadata_graph``, ``graph_keras_model``, a JSON);
+            ``name`` of run metadata; ``data``.
+        """
         return self._logged(LoggedKind.GRAPH)
 
     def hparams(self) -> pd.DataFrame:

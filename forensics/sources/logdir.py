@@ -17,6 +17,7 @@ from forensics.sources.events.event_file import EventFile, read_event_file
 from forensics.sources.events.hparam_sessions import logged_settings
 from forensics.sources.events.logged import logged_files
 from forensics.sources.events.writers import Writer, join_writers
+from forensics.sources.graphs.logged import graph_settings
 from forensics.sources.logs.curve import Logs
 from forensics.sources.logs.search import read_logs
 from forensics.sources.recording import recorded_batches
@@ -74,7 +75,7 @@ def _read_log(place: Place, name: str) -> Run | None:
         root=place.label,
         series=series_of((), logs.drafts()),
         config=logs.config,
-        inputs=tuple(logs.inputs),
+        inputs=_inputs(place, (), logs.inputs),
         warnings=tuple(logs.all_warnings),
     )
 
@@ -90,13 +91,14 @@ def _read_file(place: Place, name: str) -> Run:
         )
     writers = join_writers([file])
     logged = logged_files(place, writers)
+    drawn, undrawn = graph_settings(place, [file])
     return Run(
         name=name,
         root=place.label,
         series=series_of(writers),
-        config=logged_settings(logged),
-        inputs=(file.input,),
-        warnings=file.warnings,
+        config={**drawn, **logged_settings(logged)},
+        inputs=_inputs(place, (), (file.input,)),
+        warnings=(*file.warnings, *undrawn),
         logged=logged,
     )
 
@@ -109,7 +111,7 @@ def read_place(place: Place) -> Run:
     writers = join_writers(files)
     logs = read_logs(place, tree.others)
     series = series_of(writers, logs.drafts())
-    runs = separate_runs(series, tree.checkpoints)
+    runs = separate_runs(series, tree.checkpoints, logs.runs)
     if runs:
         raise SeveralRuns(runs)
     from forensics.sources.checkpoints.scan import read_checkpoints
@@ -121,17 +123,18 @@ def read_place(place: Place) -> Run:
     if not (files or scan.checkpoints or scan.inputs or recordings or dumps or logs.inputs):
         _refuse(place, tree.warnings)
     logged = logged_files(place, writers)
+    drawn, undrawn = graph_settings(place, files)
     read = (*(f.input for f in files), *scan.inputs, *logs.inputs)
     return Run(
         name=_name(place),
         root=place.label,
         series=series,
-        config={**logs.config, **logged_settings(logged)},
+        config={**drawn, **logs.config, **logged_settings(logged)},
         checkpoint_stats=scan.checkpoints,
         recordings=recordings,
         debug_dumps=dumps,
         inputs=_inputs(place, tree.warnings, read),
-        warnings=_warnings(tree.warnings, files, scan, logs),
+        warnings=_warnings([*tree.warnings, *undrawn], files, scan, logs),
         logged=logged,
     )
 

@@ -6,17 +6,24 @@ A new format joins the contract by a line in `specimens`.
 from __future__ import annotations
 
 import gzip
+import io
 import random
 import struct
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from forensics.domain.logged import LoggedKind
 from forensics.domain.run import InputState, ReadWarning, Run
+from forensics.recorder.files import as_bytes
 from forensics.sources.debug_dump import dumps_among, read_debug_dump
 from forensics.sources.logdir import read
+from forensics.sources.storage.place import Directory
 from tests.damage import repairs
 from tests.damage.mutations import mutated
 from tests.sources import event_writer as ew
@@ -69,6 +76,8 @@ class Specimen:
         By name; that called ``raw`` repairs no checksum.
     checked : bool
         Whether checksums cover every value, so that no wrong one may be returned.
+    packed : bool
+        Whether offsets in warnings are those of what the file unpacks to.
     observe : callable
         Reads the log directory; may raise nothing at all.
     """
@@ -77,6 +86,7 @@ class Specimen:
     files: Files
     damages: Mapping[str, Damage]
     checked: bool = True
+    packed: bool = False
     observe: Callable[[Path], Observation] = field(default_factory=lambda: observe)
 
 
@@ -85,14 +95,15 @@ def observe(root: Path) -> Observation:
     run = read(root)
     values: Counter[Hashable] = Counter()
     _add_points(run, values)
-    for checkpoint in run.checkpoints:
+    lost = _add_logged(run, values)
+    for checkpoint in run.checkpoint_stats:
         for t in checkpoint.tensors:
             numbers = (t.count, t.nan, t.pos_inf, t.neg_inf, t.zero)
             measures = tuple(map(_bits, (t.min, t.max, t.mean, t.std, t.l2_norm)))
             values[checkpoint.path, t.name, t.shape, t.dtype, numbers, measures] += 1
     complete = all(i.state is InputState.COMPLETE for i in run.inputs)
-    steps = {c.path: (c.step_source, c.step) for c in run.checkpoints}
-    return Observation(values, list(run.warnings), complete, steps)
+    steps = {c.path: (c.step_source, c.step) for c in run.checkpoint_stats}
+    return Observation(values, [*run.warnings, *lost], complete, steps)
 
 
 def _add_points(run: Run, values: Counter[Hashable]) -> None:
@@ -103,6 +114,19 @@ def _add_points(run: Run, values: Counter[Hashable]) -> None:
             values[series.writer, series.tag, point] += 1
 
 
+def _add_logged(run: Run, values: Counter[Hashable]) -> list[ReadWarning]:
+    """Add what is no scalar, decoded; returns what was lost."""
+    lost: list[ReadWarning] = []
+    for kind in LoggedKind if run.logged else ():
+        tags, warnings = run.logged.read(kind) if run.logged else ((), ())
+        lost += warnings
+        for tag in tags:
+            for row, (step, wall) in enumerate(zip(tag.steps, tag.wall_times, strict=True)):
+                cells = tuple((name, repr(column[row])) for name, column in tag.columns.items())
+                values[kind, tag.writer, tag.tag, int(step), float(wall), cells] += 1
+    return lost
+
+
 def observe_dump(root: Path) -> Observation:
     """What the reader of debug dumps finds."""
     paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
@@ -110,7 +134,7 @@ def observe_dump(root: Path) -> Observation:
     warnings: list[ReadWarning] = []
     complete = True
     for name, files in dumps_among(paths).items():
-        dump = read_debug_dump(root, name, files)
+        dump = read_debug_dump(Directory(root), name, files)
         values.update(("op", op) for op in dump.ops)
         values.update(("value", value) for value in dump.values)
         values.update(("call", call) for call in dump.calls)
@@ -154,13 +178,19 @@ def _specimen(
     *,
     checked: bool = True,
     observe: Callable[[Path], Observation] = observe,
-    **below: repairs.Repair,
+    below: Mapping[str, repairs.Repair] | None = None,
 ) -> Specimen:
     damages: dict[str, Damage] = {"raw": partial(raw, among=among)}
-    for kind, repair in below.items():
+    for kind, repair in (below or {}).items():
         damages[kind] = partial(repaired, among=among, repair=repair)
     whole = {NEIGHBOUR: neighbour(), **files}
-    return Specimen(name, whole, damages, checked, observe)
+    return Specimen(name, whole, damages, checked, observe=observe)
+
+
+_RECORDS = {"records": repairs.mutated_record}
+_PACKED = {"stream": repairs.mutated_gzip, "records": repairs.mutated_gzip_record}
+_TABLE = {"table": repairs.mutated_table}
+_MEMBER = {"member": repairs.mutated_member}
 
 
 @cache
@@ -168,10 +198,9 @@ def specimens() -> dict[str, Specimen]:
     """All formats by name."""
     packed = gzip.compress(events(60), mtime=0)
     found = [
-        _specimen("events", {EVENTS: events(400)}, (EVENTS,), records=repairs.mutated_record),
-        _specimen(
-            "events_gzip", {EVENTS: packed}, (EVENTS,),
-            stream=repairs.mutated_gzip, records=repairs.mutated_gzip_record,
+        _specimen("events", {EVENTS: events(400)}, (EVENTS,), below=_RECORDS),
+        replace(
+            _specimen("events_gzip", {EVENTS: packed}, (EVENTS,), below=_PACKED), packed=True
         ),
         *_bundles(),
         *_keras(),
@@ -187,10 +216,8 @@ def events(steps: int) -> bytes:
     found = [ew.VERSION, ew.record(ew.double_field(1, ew.START) + ew.bytes_field(4, inner))]
     for step in range(steps):
         value = source.gauss(0, 1)
-        if step % 3 == 0:
-            made = [ew.v1("loss", value), ew.v1("lr", 0.1)]
-        else:
-            made = [ew.v2("loss", value)]
+        old_way = [ew.v1("loss", value), ew.v1("lr", 0.1)]
+        made = [ew.v2("loss", value)] if step % 3 else old_way
         if step % 20 == 0:
             wide = ew.tensor(2, (1,), ew.double_field(6, value))
             bars = ew.tensor(2, (4, 3), ew.bytes_field(4, source.randbytes(96)))
@@ -215,12 +242,10 @@ def _bundles() -> list[Specimen]:
         files = {path.name: path.read_bytes() for path in sorted(root.iterdir())}
         index = next(name for name in files if name.endswith(".index"))
         data = next(name for name in files if ".data-" in name)
-        table = {"table": repairs.mutated_table}
-        found.append(_specimen(f"index_{folder}", files, (index,), **table))
+        found.append(_specimen(f"index_{folder}", files, (index,), below=_TABLE))
         specimen = _specimen(f"data_{folder}", files, (data,))
-        tensor = partial(tensor_repaired, index=index, data=data)
-        damages = {**specimen.damages, "tensor": tensor}
-        found.append(Specimen(specimen.name, specimen.files, damages))
+        tensor: Damage = partial(tensor_repaired, index=index, data=data)
+        found.append(replace(specimen, damages={**specimen.damages, "tensor": tensor}))
     return found
 
 
@@ -229,9 +254,8 @@ def _keras() -> list[Specimen]:
         return {name: (DATA / "damage" / name).read_bytes() for name in names}
 
     shards = ("sharded.weights.json", "sharded_00000.weights.h5", "sharded_00001.weights.h5")
-    member = {"member": repairs.mutated_member}
     return [
-        _specimen("keras_archive", content("model.keras"), ("model.keras",), **member),
+        _specimen("keras_archive", content("model.keras"), ("model.keras",), below=_MEMBER),
         _specimen("weights_h5", content("model.weights.h5"), ("model.weights.h5",), checked=False),
         _specimen("legacy_h5", content("legacy.h5"), ("legacy.h5",), checked=False),
         _specimen("sharded_weights", content(*shards), shards, checked=False),
@@ -240,12 +264,6 @@ def _keras() -> list[Specimen]:
 
 
 def _recorded_state() -> Specimen:
-    import io
-
-    import numpy as np
-
-    from forensics.recorder.files import as_bytes
-
     def described(role: str, path: str, dtype: str) -> dict[str, object]:
         return {"owner": "model", "role": role, "place": 0, "path": path, "dtype": dtype}
 
@@ -259,18 +277,18 @@ def _recorded_state() -> Specimen:
     }
     source = np.random.default_rng(5)
     out = io.BytesIO()
-    np.savez(
-        out,
-        **{"0": source.normal(size=(8, 5)).astype("f4"), "1": source.normal(size=40).astype("f4")},
-        **{"2": np.array(40, np.int64), "index": as_bytes(index)},
-    )
+    arrays: dict[str, Any] = {
+        "0": source.normal(size=(8, 5)).astype("f4"),
+        "1": source.normal(size=40).astype("f4"),
+        "2": np.array(40, np.int64),
+        "index": as_bytes(index),
+    }
+    np.savez(out, **arrays)
     name = "flight/state-000000040.npz"
-    member = {"member": repairs.mutated_member}
-    return _specimen("recorded_state", {name: out.getvalue()}, (name,), **member)
+    return _specimen("recorded_state", {name: out.getvalue()}, (name,), below=_MEMBER)
 
 
 def _dump() -> Specimen:
     root = DATA / "damage" / "tfdbg2"
     files = {f"tfdbg2/{path.name}": path.read_bytes() for path in sorted(root.iterdir())}
-    below = {"records": repairs.mutated_record}
-    return _specimen("debug_dump", files, tuple(files), observe=observe_dump, **below)
+    return _specimen("debug_dump", files, tuple(files), observe=observe_dump, below=_RECORDS)

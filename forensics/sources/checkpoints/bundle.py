@@ -41,24 +41,36 @@ class TensorBundle:
 
     def fill(self, checkpoint: OpenCheckpoint) -> None:
         """Read the index, open the shards, and list the tensors in them."""
-        prefix, contents = checkpoint.claim.name, checkpoint.contents
-        if prefix + _INDEX not in checkpoint.claim.files:
-            detail = "there are data shards and no index: an unfinished save, or a file was lost"
-            contents.lose(prefix + _INDEX, "missing_index", detail)
-            return
-        index = _read_index(checkpoint, prefix + _INDEX)
-        shards = _open_shards(checkpoint, index)
-        checkpoint.parallel = True
-        graph = None
-        for entry in index.entries:
-            parts = index.slices[entry.name] if entry.slices else (entry,)
-            if any(part.shard not in shards for part in parts):
-                continue
-            if entry.name == GRAPH_KEY:
-                graph = _graph(checkpoint, shards[entry.shard], entry)
-            else:
-                checkpoint.stored.append(_stored(entry, parts, shards))
-        checkpoint.judge = BundleMeaning(index, graph, prefix)
+        meaning = list_bundle(checkpoint, checkpoint.claim.name)
+        if meaning is not None:
+            checkpoint.judge = meaning
+
+
+def list_bundle(checkpoint: OpenCheckpoint, prefix: str) -> BundleMeaning | None:
+    """List the tensors of a bundle that is a checkpoint, or a part of one.
+
+    Returns
+    -------
+    BundleMeaning or None
+        Says what they are for; None where there is no index.
+    """
+    if prefix + _INDEX not in checkpoint.claim.files:
+        detail = "there are data shards and no index: an unfinished save, or a file was lost"
+        checkpoint.contents.lose(prefix + _INDEX, "missing_index", detail)
+        return None
+    index = _read_index(checkpoint, prefix + _INDEX)
+    shards = _open_shards(checkpoint, index, prefix)
+    checkpoint.parallel = True
+    graph = None
+    for entry in index.entries:
+        parts = index.slices[entry.name] if entry.slices else (entry,)
+        if any(part.shard not in shards for part in parts):
+            continue
+        if entry.name == GRAPH_KEY:
+            graph = _graph(checkpoint, shards[entry.shard], entry)
+        else:
+            checkpoint.stored.append(_stored(entry, parts, shards))
+    return BundleMeaning(index, graph, prefix)
 
 
 def _is_index(name: str, place: Place) -> bool:
@@ -78,7 +90,7 @@ def _read_index(checkpoint: OpenCheckpoint, name: str) -> BundleIndex:
     return read_index(blob.whole, name)
 
 
-def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex) -> dict[int, Blob]:
+def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex, prefix: str) -> dict[int, Blob]:
     """Shards that tensors lie in, without those that are not there."""
     tensors: dict[int, int] = {}
     for entry in index.stored:
@@ -86,7 +98,7 @@ def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex) -> dict[int, Bl
     found: dict[int, Blob] = {}
     contents = checkpoint.contents
     for shard, count in sorted(tensors.items()):
-        name = f"{checkpoint.claim.name}.data-{shard:05d}-of-{index.shards:05d}"
+        name = f"{prefix}.data-{shard:05d}-of-{index.shards:05d}"
         try:
             found[shard] = checkpoint.blob(name, DATA_KIND)
         except Unopened as error:

@@ -23,7 +23,7 @@ from forensics.sources.wire import signed
 
 STRING, RESOURCE, VARIANT = 7, 20, 21
 # tensorflow/core/framework/types.proto
-_DTYPES: dict[int, str] = {
+DTYPES: dict[int, str] = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", STRING: "string",
     8: "complex64", 9: "int64", 10: "bool", 11: "qint8", 12: "quint8", 13: "qint32",
     14: "bfloat16", 15: "qint16", 16: "quint16", 17: "uint16", 18: "complex128", 19: "float16",
@@ -138,11 +138,11 @@ def _entry(name: str, data: bytes, start: int, end: int, path: str) -> Entry:
                 crc = fixed32_field(field, data, path)
             case 7:
                 slices += 1
-    if dtype not in _DTYPES:
+    if dtype not in DTYPES:
         raise Damaged(path, start, "bad_dtype", f"{name!r} is of an unknown dtype ({dtype})")
     if len(shape) > _MAX_RANK:
         raise Damaged(path, start, "bad_shape", f"{name!r} has {len(shape)} dimensions")
-    entry = Entry(name, _DTYPES[dtype], shape, shard, offset, size, crc, slices, start)
+    entry = Entry(name, DTYPES[dtype], shape, shard, offset, size, crc, slices, start)
     _check_size(entry, path)
     return entry
 

@@ -19,10 +19,12 @@ from forensics.sources.checkpoints.keras_weights import WeightsFile
 from forensics.sources.checkpoints.orbax.checkpoint import Orbax
 from forensics.sources.checkpoints.recorded_state import RecordedState
 from forensics.sources.checkpoints.safetensors_files import Safetensors
+from forensics.sources.checkpoints.saved_model import SavedModel
 from forensics.sources.storage.place import Place
 
 FORMATS: tuple[Format, ...] = (
     Orbax(),
+    SavedModel(),
     ShardedWeights(),
     TensorBundle(),
     KerasArchive(),

@@ -61,6 +61,8 @@ class _Reading:
     """Progress of reading one file."""
 
     records: RecordReader
+    packed: bool = False
+    """Offsets are those of what the file unpacks to."""
     events: EventColumns = field(default_factory=EventColumns)
     size: int = 0
     cut: bool = False
@@ -117,7 +119,7 @@ def _take(blob: Blob) -> _Reading:
     pieces = blob.pieces()
     first = next(pieces, b"")
     packed = first.startswith(MAGIC) and not header_verifies(first[:HEADER])
-    reading = _Reading(RecordReader(None if packed else blob.size))
+    reading = _Reading(RecordReader(None if packed else blob.size), packed)
     unpack = Unpacker(blob.name, blob.size) if packed else None
     for piece in chain([first], pieces):
         reading.size += len(piece)
@@ -141,15 +143,19 @@ def _feed(reading: _Reading, piece: bytes) -> None:
 
 
 def _warnings(name: str, reading: _Reading) -> Iterator[ReadWarning]:
+    where = " (offsets are those of the unpacked stream)" if reading.packed else ""
     found = [
         ReadWarning(
-            name, hole.offset, hole.kind, f"{hole.detail}: {_range(hole.offset, hole.length)}"
+            name,
+            hole.offset,
+            hole.kind,
+            f"{hole.detail}: {_range(hole.offset, hole.length)}{where}",
         )
         for hole in reading.records.holes
     ]
     found += [
-        ReadWarning(name, fault.offset, fault.kind, f"an event was left out: {fault.detail}")
-        for fault in reading.events.faults
+        ReadWarning(name, f.offset, f.kind, f"an event was left out: {f.detail}{where}")
+        for f in reading.events.faults
     ]
     found.sort(key=lambda w: w.offset or 0)
     if reading.stopped is not None:
@@ -158,7 +164,7 @@ def _warnings(name: str, reading: _Reading) -> Iterator[ReadWarning]:
     yield from found[:_MAX_WARNINGS]
     if len(found) > _MAX_WARNINGS:
         first = found[_MAX_WARNINGS]
-        detail = f"{len(found) - _MAX_WARNINGS} more places like these"
+        detail = f"{len(found) - _MAX_WARNINGS} more places like these{where}"
         yield ReadWarning(name, first.offset, first.kind, detail)
 
 

@@ -54,10 +54,11 @@ class LoggedFile:
 
 def stamp_of(place: Place, name: str) -> Stamp | None:
     """Look at what tells cheaply whether a local file changed; None where that is impossible."""
-    if place.local is None:
+    path = place.path(name)
+    if path is None:
         return None
     try:
-        status = (place.local / name).stat()
+        status = path.stat()
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
@@ -129,10 +130,19 @@ class LoggedFiles:
         with self._opened(file) as blob:
             decoding = decode(blob, chosen, kind)
         warnings += _warnings(file.input.path, chosen, decoding)
+        parts: dict[str, list[tuple[LoggedTag, npt.NDArray[np.int64]]]] = {}
         for item, (places, columns) in zip(chosen, decoding.parts, strict=True):
             if len(places):
                 steps, times = item.where.steps[places], item.where.wall_times[places]
-                yield LoggedTag(file.writer, item.tag, steps, times, columns)
+                part = LoggedTag(file.writer, item.tag, steps, times, columns)
+                parts.setdefault(item.tag, []).append((part, item.where.offsets[places]))
+        for several in parts.values():
+            joined = _joined([part for part, _ in several])
+            if len(several) > 1:
+                # A tag that changes its format: in the order in which the values were written.
+                offsets = np.concatenate([offsets for _, offsets in several])
+                joined = _ordered(joined, np.argsort(offsets, kind="stable"))
+            yield joined
 
     @contextmanager
     def _opened(self, file: LoggedFile) -> Iterator[Blob]:
@@ -178,6 +188,14 @@ def _warnings(path: str, chosen: list[Chosen], decoding: Decoding) -> Iterator[R
     if rest > 0:
         _, _, error = decoding.faults[_MAX_WARNINGS]
         yield ReadWarning(path, None, error.kind, f"{rest} more values were left out")
+
+
+def _ordered(tag: LoggedTag, order: npt.NDArray[np.intp]) -> LoggedTag:
+    columns = {
+        name: column[order] if isinstance(column, np.ndarray) else [column[i] for i in order]
+        for name, column in tag.columns.items()
+    }
+    return LoggedTag(tag.writer, tag.tag, tag.steps[order], tag.wall_times[order], columns)
 
 
 def _joined(parts: list[LoggedTag]) -> LoggedTag:

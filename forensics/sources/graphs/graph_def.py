@@ -167,9 +167,11 @@ def shapes_of(graph: Graph, node: Node, attribute: str, path: str) -> list[tuple
         if part.number == 7:
             found.append(_shape(graph.data, message_field(part, path), path))
         elif part.number == 1:
-            for item in fields(graph.data, message_field(part, path), path):
-                if item.number == 7:
-                    found.append(_shape(graph.data, message_field(item, path), path))
+            found.extend(
+                _shape(graph.data, message_field(item, path), path)
+                for item in fields(graph.data, message_field(part, path), path)
+                if item.number == 7
+            )
     return [shape for shape in found if shape is not None]
 
 

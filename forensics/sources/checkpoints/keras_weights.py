@@ -20,7 +20,7 @@ from forensics.sources.checkpoints.checkpoint_format import (
     OpenCheckpoint,
 )
 from forensics.sources.checkpoints.contents import Contents, single_float, single_integer
-from forensics.sources.checkpoints.hdf5.file import H5Content, read_h5
+from forensics.sources.checkpoints.hdf5.file import H5Content, read_h5, read_root
 from forensics.sources.checkpoints.keras_config import legacy_settings
 from forensics.sources.checkpoints.optimizers import is_optimizer_name, optimizer_class
 from forensics.sources.checkpoints.parts import Part
@@ -55,10 +55,12 @@ class WeightsFile:
         """Read the datasets, unless they are no model's."""
         claim = checkpoint.claim
         checkpoint.contents.verifiable = False
-        content = read_h5(Part(checkpoint.blob(claim.name, claim.format.value)))
-        if not (claim.name.lower().endswith(".weights.h5") or is_keras_weights(content)):
-            raise NotACheckpoint(claim.name)
-        add_weights(content, checkpoint)
+        source = Part(checkpoint.blob(claim.name, claim.format.value))
+        if not claim.name.lower().endswith(".weights.h5"):
+            root = read_root(source)
+            if not root.failures and not is_keras_weights(root):
+                raise NotACheckpoint(claim.name)
+        add_weights(read_h5(source), checkpoint)
 
 
 def is_keras_weights(content: H5Content) -> bool:

@@ -39,6 +39,8 @@ class AttributeReader:
         self._image, self._headers = image, headers
         self._heap = GlobalHeap(image)
         self._committed: dict[int, Datatype] = {}
+        # By their bytes: most datasets of a file are of one datatype.
+        self._known: dict[bytes, Datatype] = {}
 
     def read(self, fields: Fields) -> Attribute:
         """Read the attribute that a message holds."""
@@ -62,7 +64,10 @@ class AttributeReader:
 
     def _datatype(self, fields: Fields, *, shared: bool) -> Datatype:
         if not shared:
-            return read_datatype(fields)
+            spelt = bytes(fields.data[fields.at :])
+            if spelt not in self._known:
+                self._known[spelt] = read_datatype(fields)
+            return self._known[spelt]
         version, kind = fields.integer(1), fields.integer(1)
         if version == 1:
             fields.zeros(6)

@@ -162,6 +162,8 @@ class CheckpointStats:
     tensors: tuple[TensorStats, ...]
     status: CheckpointStatus
     config: dict[str, Any] = field(default_factory=dict)
+    verifiable: bool = True
+    """Whether its format carries checksums of the values: HDF5 and ``.npy`` do not."""
 
     @property
     def bad_tensors(self) -> tuple[TensorStats, ...]:

@@ -77,7 +77,7 @@ def _read_log(place: Place, name: str) -> Run | None:
         root=place.label,
         series=series_of((), logs.drafts()),
         config=logs.config,
-        inputs=tuple(logs.inputs),
+        inputs=_inputs(place, (), logs.inputs),
         warnings=tuple(logs.all_warnings),
     )
 
@@ -99,7 +99,7 @@ def _read_file(place: Place, name: str) -> Run:
         root=place.label,
         series=series_of(writers),
         config={**drawn, **logged_settings(logged)},
-        inputs=(file.input,),
+        inputs=_inputs(place, (), (file.input,)),
         warnings=(*file.warnings, *undrawn),
         logged=logged,
     )
@@ -113,7 +113,7 @@ def read_place(place: Place, *, several: bool = False) -> Run:
     writers = join_writers(files)
     logs = read_logs(place, tree.others)
     series = series_of(writers, logs.drafts())
-    runs = () if several else separate_runs(series, tree.checkpoints)
+    runs = () if several else separate_runs(series, tree.checkpoints, logs.runs)
     if runs:
         raise SeveralRuns(runs)
     from forensics.sources.checkpoints.scan import read_checkpoints

@@ -27,6 +27,8 @@ class Contents:
     inputs: list[InputFile] = field(default_factory=list)
     warnings: list[ReadWarning] = field(default_factory=list)
     unlisted: int = 0
+    verifiable: bool = True
+    """Whether the format carries checksums of the values."""
     states: dict[str, InputState] = field(default_factory=dict)
     """Files that are not as they should be."""
 

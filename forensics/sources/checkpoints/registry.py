@@ -13,6 +13,7 @@ from forensics.sources.checkpoints.checkpoint_format import (
     Unopened,
 )
 from forensics.sources.checkpoints.keras_archive import KerasArchive
+from forensics.sources.checkpoints.keras_model import KerasFolder
 from forensics.sources.checkpoints.keras_shards import ShardedWeights
 from forensics.sources.checkpoints.keras_weights import WeightsFile
 from forensics.sources.checkpoints.orbax.checkpoint import Orbax
@@ -27,6 +28,7 @@ FORMATS: tuple[Format, ...] = (
     ShardedWeights(),
     TensorBundle(),
     KerasArchive(),
+    KerasFolder(),
     RecordedState(),
     WeightsFile(),
     Safetensors(),

@@ -54,6 +54,7 @@ class SavedModel:
 
     def fill(self, checkpoint: OpenCheckpoint) -> None:
         """Read model and metadata as data, and list the variables."""
+        checkpoint.contents.verifiable = False  # The model's own file has no checksum.
         files = checkpoint.claim.files
         folder = files[0][: -len(_MODEL)]
         stored = any(file.startswith(f"{folder}{_VARIABLES}.") for file in files)

@@ -107,4 +107,5 @@ def _checkpoint(claim: Claim, contents: Contents) -> CheckpointStats:
         tensors=tuple(contents.tensors),
         status=status,
         config=contents.config,
+        verifiable=contents.verifiable,
     )

@@ -27,9 +27,13 @@ from forensics.sources.checkpoints.tensor_blocks import (
     COUNT,
     EXPONENT,
     LANES,
+    NAN,
+    NEG_INF,
+    POS_INF,
     SHIFT,
     SQUARES,
     SUM,
+    ZERO,
     Totals,
 )
 from forensics.sources.checkpoints.tensor_encodings import Encoding, Family
@@ -37,7 +41,6 @@ from forensics.sources.checkpoints.tensor_encodings import Encoding, Family
 Array = npt.NDArray[Any]
 
 _jit = nb.njit(nogil=True, cache=True)
-_NAN, _POS, _NEG, _ZERO = range(4)
 _UNSAFE = float("nan")
 """In the column of exponents: this block's squares may leave float64, it is left to NumPy."""
 _SIGN64, _HIGHEST64 = np.int64(63), np.int64(np.iinfo(np.int64).max)
@@ -52,16 +55,20 @@ def _sum(values, shift, records, block, lanes):
         lanes[1, j] = 0.0
     sums, squares = lanes[0], lanes[1]
     rows = values.size // LANES
-    for r in range(rows):
-        row = values[r * LANES : (r + 1) * LANES]
+    for r in range(0, rows - 3, 4):
+        # Four rows at a time: the lanes are loaded and stored once for them.
+        at = r * LANES
+        one, two = values[at : at + LANES], values[at + LANES : at + 2 * LANES]
+        three, four = values[at + 2 * LANES : at + 3 * LANES], values[at + 3 * LANES :]
         for j in range(LANES):
-            deviation = np.float64(row[j]) - shift
-            sums[j] += deviation
-            squares[j] += deviation * deviation
-    for j in range(values.size - rows * LANES):
-        deviation = np.float64(values[rows * LANES + j]) - shift
-        sums[j] += deviation
-        squares[j] += deviation * deviation
+            a, b = np.float64(one[j]) - shift, np.float64(two[j]) - shift
+            c, d = np.float64(three[j]) - shift, np.float64(four[j]) - shift
+            sums[j] = (((sums[j] + a) + b) + c) + d
+            squares[j] = (((squares[j] + a * a) + b * b) + c * c) + d * d
+    for i in range(rows // 4 * 4 * LANES, values.size):
+        deviation = np.float64(values[i]) - shift
+        sums[i % LANES] += deviation
+        squares[i % LANES] += deviation * deviation
     width = LANES // 2
     while width:
         for j in range(width):
@@ -86,9 +93,9 @@ def _scanner(integer):
         low, high, zero = highest, lowest, integer(0)
         for i in range(bits.size):
             b = bits[i]
-            zero += integer((b & highest) == 0)
-            key = integer(b ^ ((b >> sign) & highest))
-            low, high = min(low, key), max(high, key)
+            key = integer(b ^ integer(integer(b >> sign) & highest))
+            low, high = integer(min(low, key)), integer(max(high, key))
+            zero = integer(zero + integer(integer(b & highest) == integer(0)))
         return low, high, zero
 
     return scan
@@ -111,9 +118,9 @@ def _clean(values, scratch, counts):
         nan += np.int32(x != x)
         pos += np.int32(x == np.inf)
         neg += np.int32(x == -np.inf)
-    counts[_NAN] += nan
-    counts[_POS] += pos
-    counts[_NEG] += neg
+    counts[NAN] += nan
+    counts[POS_INF] += pos
+    counts[NEG_INF] += neg
     n = values.size - nan - pos - neg
     first = 0.0
     for i in range(values.size if n else 0):
@@ -151,7 +158,7 @@ def _float_block(integer, scan):
         counts, limits, lanes = totals
         cleaned, cleaned_bits = scratch
         low, high, zero = scan(bits)
-        counts[_ZERO] += zero
+        counts[ZERO] += zero
         if high < infinite and low > ~infinite:
             one[1][0] = low ^ ((low >> sign) & highest)
             one[1][1] = high ^ ((high >> sign) & highest)
@@ -273,7 +280,7 @@ def _integers(raw, records, totals):
         for i in range(values.size):
             low, high = min(low, values[i]), max(high, values[i])
             zero += np.int32(values[i] == 0)
-        counts[_ZERO] += zero
+        counts[ZERO] += zero
         least, largest, first = np.float64(low), np.float64(high), np.float64(values[0])
         _finish(values.size, least, largest, first, values, records, block, limits, lanes)
 
@@ -304,31 +311,32 @@ def _half_table() -> npt.NDArray[np.float32]:
         return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
-def measure(raw: Array, encoding: Encoding, records: npt.NDArray[np.float64]) -> Totals:
+def measure(
+    raw: Array, encoding: Encoding, records: npt.NDArray[np.float64], totals: Totals
+) -> None:
     """Measure blocks, the last of which may be shorter; arguments as in `tensor_tiers.measure`."""
     # One type for the compiler, whatever the bytes lie in.
     raw = raw.view() if raw.flags.aligned else raw.copy()
     raw.flags.writeable = False
-    counts, limits = np.zeros(4, np.int64), np.array([math.inf, -math.inf])
-    space, totals = _SPACE, (counts, limits, _SPACE.lanes)
+    space = _SPACE
+    sums = (totals.counts, totals.limits, space.lanes)
     match encoding.family:
         case Family.FLOAT if raw.dtype == np.float32:
-            _floats32(raw, raw.view(np.int32), records, totals, space.one32, space.cleaned)
+            _floats32(raw, raw.view(np.int32), records, sums, space.one32, space.cleaned)
         case Family.FLOAT:
-            _floats64(raw, raw.view(np.int64), records, totals, space.one64, space.cleaned)
+            _floats64(raw, raw.view(np.int64), records, sums, space.one64, space.cleaned)
             _repair(raw, encoding, records)
         case Family.INTEGER:
-            _integers(raw, records, totals)
+            _integers(raw, records, sums)
         case family:
             table = encoding.table if encoding.table is not None else _half_table()
             bits = raw.view(np.uint16) if raw.dtype.itemsize == 2 else raw
-            _WIDENED[family](bits, table, records, totals, space.one32, space.cleaned, space.wide)
-    nan, pos, neg, zero = (int(count) for count in counts)
-    return Totals(nan, pos, neg, zero, float(limits[0]), float(limits[1]))
+            kernel = _WIDENED[family]
+            kernel(bits, table, records, sums, space.one32, space.cleaned, space.wide)
 
 
 def _repair(raw: Array, encoding: Encoding, records: npt.NDArray[np.float64]) -> None:
     """Measure again, in NumPy, the blocks whose squares may leave float64."""
     for block in np.flatnonzero(np.isnan(records[:, EXPONENT])):
         values = encoding.widen(raw[block * BLOCK : (block + 1) * BLOCK])
-        tensor_blocks.measure(values, records[block : block + 1])
+        tensor_blocks.measure(values, records[block : block + 1], Totals())

@@ -74,7 +74,7 @@ class TensorSummary:
         while len(raw):
             blocks = min(-(-len(raw) // BLOCK), _MOST_RECORDS - self._filled)
             records = self._room(blocks)
-            self._totals.add(measure(raw[: blocks * BLOCK], encoding, records))
+            measure(raw[: blocks * BLOCK], encoding, records, self._totals)
             raw = raw[blocks * BLOCK :]
             if self._filled == _MOST_RECORDS:
                 self._records[0] = _record(_join(self._records))
@@ -98,13 +98,13 @@ class TensorSummary:
         if self._rest is not None and self._encoding is not None:
             self._measure(self._rest, self._encoding)
             self._rest = None
-        totals = self._totals
+        nan, pos_inf, neg_inf, zero = (int(count) for count in self._totals.counts)
         n, mean, m2, exponent = _join(self._records[: self._filled])
         if n == 0:
             low = high = mean = std = norm = math.nan
         else:
             # Adding 0.0 makes 0.0 of -0.0.
-            low, high = totals.low + 0.0, totals.high + 0.0
+            low, high = (float(limit) + 0.0 for limit in self._totals.limits)
             std = _scaled(math.sqrt(m2 / n), exponent)
             norm = _scaled(math.sqrt(m2 + n * (mean * mean)), exponent)
             mean = _scaled(mean, exponent)
@@ -114,10 +114,10 @@ class TensorSummary:
             shape=shape,
             dtype=dtype,
             count=self.count,
-            nan=totals.nan,
-            pos_inf=totals.pos_inf,
-            neg_inf=totals.neg_inf,
-            zero=totals.zero,
+            nan=nan,
+            pos_inf=pos_inf,
+            neg_inf=neg_inf,
+            zero=zero,
             min=low,
             max=high,
             mean=mean,
@@ -139,9 +139,13 @@ def _join(records: Floats) -> tuple[int, float, float, int]:
         shift = records[:, EXPONENT].astype(np.int64) - exponent
         means, m2 = np.ldexp(means, shift), np.ldexp(m2, 2 * shift)
     n = int(counts.sum())
-    mean = float(means[0]) + math.fsum(counts * (means - means[0])) / n
+    mean = float(means[0]) + _exact_sum(counts * (means - means[0])) / n
     between = means - mean
-    return n, mean, math.fsum(m2) + math.fsum(counts * (between * between)), exponent
+    return n, mean, _exact_sum(m2) + _exact_sum(counts * (between * between)), exponent
+
+
+def _exact_sum(values: Floats) -> float:
+    return math.fsum(values.tolist())
 
 
 def _record(joined: tuple[int, float, float, int]) -> Floats:

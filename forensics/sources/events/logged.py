@@ -54,10 +54,11 @@ class LoggedFile:
 
 def stamp_of(place: Place, name: str) -> Stamp | None:
     """Look at what tells cheaply whether a local file changed; None where that is impossible."""
-    if place.local is None:
+    path = place.path(name)
+    if path is None:
         return None
     try:
-        status = (place.local / name).stat()
+        status = path.stat()
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns

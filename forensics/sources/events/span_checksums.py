@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from forensics.sources.checksum import crc32c, mask
+from forensics.sources.checksum import Buffer, crc32c, mask
 
 Words = npt.NDArray[np.uint32]
 Positions = npt.NDArray[np.int64]
@@ -145,6 +145,6 @@ def verified_headers(data: npt.NDArray[np.uint8]) -> Positions:
     return np.flatnonzero(hits).astype(np.int64)
 
 
-def header_verifies(header: bytes) -> bool:
+def header_verifies(header: Buffer) -> bool:
     """Whether 12 bytes are a record's header, by their checksum."""
     return len(header) == 12 and mask(crc32c(header[:8])) == int.from_bytes(header[8:], "little")

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from forensics.sources.graphs.graph_def import Graph, Node, shapes_of, type_of
+from forensics.sources.graphs.layers import PRODUCTS, VARIABLES, activations
 from forensics.sources.graphs.optimizer_ops import optimizers
 
 _LOSSES = {
-    "SoftmaxCrossEntropyWithLogits": "categorical_crossentropy",
-    "SparseSoftmaxCrossEntropyWithLogits": "sparse_categorical_crossentropy",
-    "CTCLoss": "ctc", "CTCLossV2": "ctc",
+    "SoftmaxCrossEntropyWithLogits": "softmax_cross_entropy_with_logits",
+    "SparseSoftmaxCrossEntropyWithLogits": "sparse_softmax_cross_entropy_with_logits",
+    "CTCLoss": "ctc_loss", "CTCLossV2": "ctc_loss",
 }  # fmt: skip
-_ACTIVATIONS = {
-    "Relu": "relu", "Relu6": "relu6", "Elu": "elu", "Selu": "selu", "LeakyRelu": "leaky_relu",
-    "Tanh": "tanh", "Sigmoid": "sigmoid", "Softmax": "softmax", "Softplus": "softplus",
-    "Softsign": "softsign",
-}  # fmt: skip
-# Scopes of what is no layer's own: gradients, losses, metrics, updates.
-_NO_LAYER = re.compile(
-    r"(^|/)(gradients?|gradient_tape|compile_loss|loss|losses|metrics?|compile_metrics|optimizer"
-    r"|training|while|[a-z_]*cross_?entropy[a-z_0-9]*|[A-Za-z]*Metric[A-Za-z]*)(_\d+)?(/|$)"
-)
-_HEAVY = frozenset({
-    "MatMul", "BatchMatMul", "BatchMatMulV2", "Conv1D", "Conv2D", "Conv3D",
-    "DepthwiseConv2dNative", "Einsum", "_FusedMatMul", "_FusedConv2D",
-})  # fmt: skip
-_VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
 _FLOAT, _BFLOAT16, _HALF, _DOUBLE = 1, 14, 19, 2
 _NAMES = {_FLOAT: "float32", _DOUBLE: "float64", _HALF: "float16", _BFLOAT16: "bfloat16"}
-_MAX_ACTIVATIONS = 2_000
 
 
 def settings_of_graphs(graphs: Sequence[Graph], path: str) -> dict[str, Any]:
@@ -51,8 +35,9 @@ def settings_of_graphs(graphs: Sequence[Graph], path: str) -> dict[str, Any]:
     dict
         Those found of: ``optimizer`` and ``learning_rate`` (of ops that update variables; the rate
         where it is one constant), ``loss``, ``activations`` (list of ``{"layer", "activation"}``),
-        ``dtype_policy``, ``batch_size``. What ops disagree on is left out. Whether a loss was given
-        logits is not told: Keras uses the ops for logits for probabilities too.
+        ``dtype_policy``, ``batch_size``. What ops disagree on is left out. A loss has the name of
+        its op: whether a model answers logits is not told, for Keras uses these ops on the
+        logarithm of probabilities too.
 
     Raises
     ------
@@ -65,7 +50,7 @@ def settings_of_graphs(graphs: Sequence[Graph], path: str) -> dict[str, Any]:
         "optimizer": _only(name for name, _ in updates),
         "learning_rate": _rate(rate for _, rate in updates),
         "loss": _only(_LOSSES[node.op] for _, node in nodes if node.op in _LOSSES),
-        "activations": _activations(node for _, node in nodes) or None,
+        "activations": activations(graphs) or None,
         "dtype_policy": _policy(nodes, path),
         "batch_size": _batch_size(nodes, path),
     }
@@ -83,26 +68,14 @@ def _rate(rates: Iterable[float | None]) -> float | None:
     return rate if rate is not None and math.isfinite(rate) else None
 
 
-def _activations(nodes: Iterable[Node]) -> list[dict[str, str]]:
-    """Activations by layer, in the order of the graph: the scope around the op is the layer's."""
-    found: dict[tuple[str, str], None] = {}
-    for node in nodes:
-        scope, _, _ = node.name.rpartition("/")
-        if node.op in _ACTIVATIONS and scope and not _NO_LAYER.search(scope):
-            found[scope.rpartition("/")[2], _ACTIVATIONS[node.op]] = None
-        if len(found) >= _MAX_ACTIVATIONS:
-            break
-    return [{"layer": layer, "activation": activation} for layer, activation in found]
-
-
 def _policy(nodes: Iterable[tuple[Graph, Node]], path: str) -> str | None:
     """Say what products are computed in, and whether variables are kept in float32 beside it."""
     computed: Counter[int | None] = Counter()
     stored: set[int | None] = set()
     for graph, node in nodes:
-        if node.op in _HEAVY:
+        if node.op in PRODUCTS:
             computed[type_of(graph, node, "T", path)] += 1
-        elif node.op in _VARIABLES:
+        elif node.op in VARIABLES:
             stored.add(type_of(graph, node, "dtype", path))
     low = [kind for kind in (_HALF, _BFLOAT16) if computed[kind]]
     if len(low) == 1:

@@ -15,14 +15,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from math import nan
 from pathlib import PurePosixPath
 from typing import Any
 
 from forensics.domain.quantity import Fidelity, Quantity
 from forensics.domain.run import InputState
 from forensics.sources.logs.curve import Curve, LogFile, LogWriter
-from forensics.sources.logs.numbers import plain
+from forensics.sources.logs.numbers import plain, step_of
 from forensics.sources.logs.pieces import Reader
+from forensics.sources.logs.row_axes import RowAxes
 from forensics.sources.logs.tabular import Axes, Table
 from forensics.sources.logs.text_lines import encoding_of
 from forensics.sources.storage.blob import Blob
@@ -163,6 +165,7 @@ class EntryTable:
 
     def __init__(self) -> None:
         self._table = Table()
+        self._rows = RowAxes()
         self._partial = False
 
     def take(self, entry: Any) -> bool:
@@ -170,6 +173,9 @@ class EntryTable:
         if not isinstance(entry, dict) or len(entry) > 5_000:
             return False
         row = {str(k): v for k, raw in entry.items() if (v := plain(raw)) is not None}
+        if "_step" in row:
+            self._of_wandb(row)
+            return any(meaning(name).quantity is not Quantity.OTHER for name in row)
         axes = Axes.among(row)
         if not axes.known:
             return False
@@ -186,7 +192,12 @@ class EntryTable:
         """Return every name as a curve."""
         if self._partial:
             self._table.counting = Counting.ITERATIONS
-        return self._table.curves()
+        return [*self._table.curves(), *self._rows.curves()]
+
+    def _of_wandb(self, row: dict[str, float]) -> None:
+        call, time = step_of(row.pop("_step")), row.pop("_timestamp", nan)
+        row.pop("_runtime", None)
+        self._rows.take(row, call, time)
 
 
 def int_or_none(value: float) -> int | None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from forensics.domain.quantity import Fidelity, Quantity
 from forensics.sources.logs.curve import Curve
@@ -50,7 +51,8 @@ _BAR = re.compile(
 )
 _NOT_TRAINING = re.compile(r"valid|eval|test|sanity|predict|download|map:|generat", re.IGNORECASE)
 _EVALUATED = "Saving dict for global step "
-MOST_ROWS = 2_000_000
+MOST_ROWS = 1_000_000
+"""Lines of one process that are kept."""
 
 
 class LoopLines:
@@ -86,11 +88,9 @@ class LoopLines:
     def curves(self) -> list[Curve]:
         """Return what was found."""
         self._lines.length = self._lengths.pop() if len(self._lengths) == 1 else None
-        if self._mixed_bars:
-            # Old Lightning counted the batches of the validation too.
-            self._bars.length = None
-        else:
-            self._bars.length = self._bar_length
+        # Old Lightning counted the batches of the validation too.
+        self._bars.length = None if self._mixed_bars else self._bar_length
+        self._bars.steps_are_dense = not self._mixed_bars
         return [*self._lines.curves(), *self._bars.curves()]
 
     def _context(self, text: str, low: str) -> None:
@@ -163,12 +163,16 @@ def _at_step(text: str) -> Iterator[tuple[str, float]]:
         yield named[0], float(match[1])
 
 
+@lru_cache(maxsize=4096)
+def _is_measured(name: str) -> bool:
+    return meaning(name).quantity is not Quantity.OTHER
+
+
 def _measured(text: str) -> Iterator[tuple[str, float]]:
     """Named numbers that are a loss, norm, rate or metric; the first of each name."""
     seen: set[str] = set()
     for match in _PAIR.finditer(text):
         name = match[1].rstrip("._/")
-        known = meaning(name).quantity is not Quantity.OTHER
-        if known and name not in seen and len(seen) < 100:
+        if name not in seen and _is_measured(name) and len(seen) < 100:
             seen.add(name)
             yield name, float(match[2])

@@ -16,7 +16,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import ceil, isfinite, nan
+from itertools import compress
+from math import ceil, nan
 
 from forensics.domain.quantity import Fidelity
 from forensics.sources.logs.curve import Curve
@@ -60,12 +61,18 @@ class Table:
         What the format's first epoch is called; None where the rows have to tell.
     length : int or None
         Batches of an epoch where known.
+    steps_are_calls : bool
+        Steps only number the rows: where each epoch has one, the epoch says more.
+    steps_are_dense : bool
+        Where each step of an epoch has a row, the last one tells how long an epoch is.
     """
 
     fidelity: Fidelity = Fidelity.RECORD
     counting: Counting = Counting.UNSAID
     epochs_from: int | None = None
     length: int | None = None
+    steps_are_calls: bool = False
+    steps_are_dense: bool = True
     columns: dict[str, _Points] = field(default_factory=dict)
     overflow: bool = False
 
@@ -77,8 +84,11 @@ class Table:
         time: float = nan,
     ) -> None:
         """Take a row: what was measured, and where it belongs."""
-        if step is None and (epoch is None or not isfinite(epoch) or not 0 <= epoch <= MOST_STEP):
+        told = epoch is not None and 0 <= epoch <= MOST_STEP
+        if step is None and not told:
             return
+        at = _NO_NUMBER if step is None else step
+        of = epoch if epoch is not None and told else nan
         for name, value in values:
             points = self.columns.get(name)
             if points is None:
@@ -86,8 +96,8 @@ class Table:
                     self.overflow = True
                     continue
                 points = self.columns[name] = _Points()
-            points.steps.append(_NO_NUMBER if step is None else step)
-            points.epochs.append(nan if epoch is None else epoch)
+            points.steps.append(at)
+            points.epochs.append(of)
             points.values.append(value)
             points.times.append(time)
 
@@ -109,26 +119,37 @@ class Table:
         told = all(e == e for e in points.epochs)
         if not by_epoch and told and (name.endswith("_epoch") or _at_ends(points, length)):
             by_epoch = True
+        if self.steps_are_calls and told and not _several_per_epoch(points):
+            by_epoch = True
         within = not by_epoch and told and _begin_again(points)
-        inner = (self.length or _counted(points)) if within else None
+        inner = self.length if within else None
+        if within and inner is None and self.steps_are_dense:
+            inner = _counted(points)
         if within and inner is None:
             by_epoch = True
         counting = Counting.EPOCHS if by_epoch else self.counting
         partial = any(e != int(e) for e in points.epochs if e == e)
         shift = first if by_epoch and not partial else 0
         curve = Curve(name, counting, self.fidelity, shift=shift)
-        for step, epoch, value, time in zip(
-            points.steps, points.epochs, points.values, points.times, strict=True
-        ):
-            if by_epoch:
-                if epoch == epoch:
-                    # A fraction says how much was done: 1.0 is the end of the first epoch.
-                    at = max(ceil(epoch) - 1, 0) if partial else int(epoch)
-                    curve.add(at, value, time)
-            elif step != _NO_NUMBER:
-                start = max(int(epoch) - first, 0) * inner if inner is not None else 0
-                curve.add(start + step, value, time)
+        if by_epoch:
+            places = [_epoch_of(e, partial) for e in points.epochs]
+        elif inner is None:
+            places = points.steps.tolist()
+        else:
+            starts = (max(int(e) - first, 0) * inner for e in points.epochs)
+            places = [a + b for a, b in zip(starts, points.steps, strict=True)]
+        kept = [0 <= place <= MOST_STEP for place in places]
+        curve.steps.extend(compress(places, kept))
+        curve.values.extend(compress(points.values, kept))
+        curve.wall_times.extend(compress(points.times, kept))
         return curve
+
+
+def _epoch_of(epoch: float, partial: bool) -> int:
+    """Return the index of an epoch; a fraction says how much was done, 1.0 ends the first one."""
+    if epoch != epoch:
+        return _NO_NUMBER
+    return max(ceil(epoch) - 1, 0) if partial else int(epoch)
 
 
 def _begin_again(points: _Points) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 BLOCK = 4 << 20
 """Bytes of one request: long enough that its latency does not count."""
@@ -14,6 +15,14 @@ KEPT = 6
 
 Fetch = Callable[[int, int], bytes]
 """From offset and count to bytes; fewer where the file has become shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """First bytes of a file that are under way: `count` of them (a block at most), or all there are."""
+
+    content: Future[bytes]
+    count: int
 
 
 class ReadAhead:
@@ -27,8 +36,8 @@ class ReadAhead:
         Bytes of the file.
     threads : ThreadPoolExecutor
         Where requests wait.
-    first : Future or None
-        The first block, where it is under way already.
+    first : Beginning or None
+        What is under way already.
     """
 
     def __init__(
@@ -36,17 +45,20 @@ class ReadAhead:
         fetch: Fetch,
         size: int,
         threads: ThreadPoolExecutor,
-        first: Future[bytes] | None = None,
+        first: Beginning | None = None,
     ) -> None:
         self._fetch, self._size, self._threads = fetch, size, threads
         self._blocks: dict[int, Future[bytes]] = {}
         self._last = -1
-        if first is not None:
-            self._blocks[0] = first
+        self._first = first
+        if first is not None and first.count >= min(BLOCK, size):
+            self._blocks[0] = first.content
 
     def read(self, offset: int, count: int) -> bytes:
         """`count` bytes from `offset`; fewer only where the file has become shorter."""
         end = offset + count
+        if self._first is not None and end <= self._first.count < BLOCK:
+            return self._first.content.result()[offset:end]
         parts: list[bytes] = []
         for index in range(offset // BLOCK, -(-end // BLOCK)):
             start = index * BLOCK

@@ -39,7 +39,7 @@ def in_header(data: memoryview) -> Pieces:
 
 
 def swapped(pieces: Pieces, width: int) -> Pieces:
-    """The same numbers of `width` bytes with their bytes in the other order."""
+    """Turn round the bytes of numbers of `width` bytes."""
 
     def swap() -> Iterator[memoryview]:
         for piece in pieces():

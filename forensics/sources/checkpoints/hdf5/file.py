@@ -1,7 +1,7 @@
 """All objects of an HDF5 file: its datasets as tensors that can be read, and texts about them.
 
-No link is followed but hard ones, nothing outside the file is opened. What is broken is left out and
-said; no byte belongs to two structures.
+No link is followed but hard ones, nothing outside the file is opened. What is broken is left out
+and said; no byte belongs to two structures.
 """
 
 from __future__ import annotations
@@ -58,21 +58,27 @@ class H5Content:
     root: frozenset[str] = frozenset()
     failures: list[Damaged] = field(default_factory=list)
 
+    def join(self, other: H5Content) -> None:
+        """Add what another file holds of the same model."""
+        self.tensors.extend(other.tensors)
+        for path, texts in other.attributes.items():
+            self.attributes[path] = {**self.attributes.get(path, {}), **texts}
+        self.root |= other.root
+        self.failures.extend(other.failures)
+
     def text(self, path: str, name: str) -> str:
-        """An attribute that is one text; empty where it is missing or another thing."""
+        """Return an attribute that is one text; empty where it is missing or another thing."""
         found = self.attributes.get(path, {}).get(name, ())
         return found[0] if len(found) == 1 else ""
 
 
-def read_h5(source: Source, origin: int = 0) -> H5Content:
+def read_h5(source: Source) -> H5Content:
     """Read an HDF5 file.
 
     Parameters
     ----------
     source : Source
         Its bytes.
-    origin : int
-        Where they begin in the file that errors name.
 
     Returns
     -------
@@ -84,7 +90,7 @@ def read_h5(source: Source, origin: int = 0) -> H5Content:
     Damaged
         It is no HDF5 file, or its superblock is broken.
     """
-    image = Image(source, origin)
+    image = Image(source)
     superblock = read_superblock(image)
     walk = _Walk(image, Room(superblock.leaf_k, superblock.internal_k))
     walk.content.failures.extend(superblock.failures)

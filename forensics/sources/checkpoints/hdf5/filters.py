@@ -132,7 +132,7 @@ def _verified(data: bytes | memoryview) -> memoryview:
 
 
 def fletcher32(data: bytes | memoryview) -> int:
-    """Fletcher's checksum of big-endian 16-bit words, as libhdf5 computes it (H5_checksum_fletcher32).
+    """Fletcher's checksum of big-endian 16-bit words, as libhdf5's H5_checksum_fletcher32.
 
     Sums are kept in one's complement, modulo 65535 with 65535 for any multiple but zero itself.
     """

@@ -1,7 +1,7 @@
 """Fractal heaps: where newer groups keep many links, and objects many or large attributes.
 
-Objects lie in direct blocks, which indirect blocks list: in rows of equal width, whose blocks are of
-equal size within a row; that size doubles from the third row on.
+Objects lie in direct blocks, which indirect blocks list: in rows of equal width, whose blocks are
+of equal size within a row; that size doubles from the third row on.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class FractalHeap:
             raise fields.damaged("bad_address", f"a block of {self._what} is not where it belongs")
 
     def find(self, identifier: Fields) -> Fields:
-        """The object that the identifier to come leads to."""
+        """Find the object that the identifier to come leads to."""
         fields = Fields(
             self._image,
             identifier.address + identifier.at,

@@ -9,7 +9,7 @@ from forensics.errors import Damaged
 
 
 class Source(Protocol):
-    """Where the bytes come from: a `Blob`, or a part of one."""
+    """Where the bytes come from: a file, or a member of an archive."""
 
     @property
     def name(self) -> str:
@@ -21,6 +21,9 @@ class Source(Protocol):
 
     def read(self, offset: int, count: int) -> memoryview:
         """`count` bytes from `offset`."""
+
+    def place(self, offset: int) -> int:
+        """Offset in the file that errors name."""
 
 
 class Claim(NamedTuple):
@@ -42,17 +45,15 @@ class Image:
     ----------
     source : Source
         Its bytes.
-    origin : int
-        Where `source` begins in the file that errors name.
     """
 
-    def __init__(self, source: Source, origin: int = 0) -> None:
+    def __init__(self, source: Source) -> None:
         self.path = source.name
         self.base = 0
         self.offset_size = self.length_size = 8
         # Half of the chunks that a node of an older index has room for.
         self.chunk_k = 32
-        self._source, self._origin = source, origin
+        self._source = source
         self._claims: list[Claim] = []
         self._claimed = 0
 
@@ -97,4 +98,4 @@ class Image:
     def damaged(self, address: int, kind: str, detail: str) -> Damaged:
         """Error at an address."""
         offset = self.base + min(max(address, 0), max(self.size, 0))
-        return Damaged(self.path, self._origin + offset, kind, detail)
+        return Damaged(self.path, self._source.place(offset), kind, detail)

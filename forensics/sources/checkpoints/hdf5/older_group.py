@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from forensics.sources.checkpoints.hdf5.btree1 import read_node
 from forensics.sources.checkpoints.hdf5.fields import Fields
@@ -36,7 +37,7 @@ def read_older_group(image: Image, fields: Fields, room: Room, what: str) -> lis
     for address in _leaves(image, tree, room, what):
         links.extend(_symbols(image, address, heap, room, what))
     names = [link.name for link in links]
-    if any(a >= b for a, b in zip(names, names[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(names)):
         raise image.damaged(tree, "bad_order", f"the names in {what} are not in order")
     return links
 

@@ -1,0 +1,1 @@
+"""Kernels that numba compiles: accelerators that may be missing, with the answers of pure Python."""

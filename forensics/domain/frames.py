@@ -29,8 +29,8 @@ def scalar_frame(series: Sequence[Series]) -> pd.DataFrame:
             "step": joined([s.logged_steps for s in series], np.int64),
             "wall_time": joined([s.wall_times for s in series], np.float64),
             "value": joined([s.values for s in series], np.float64),
-            "quantity": repeated([s.quantity.value for s in series], lengths),
-            "step_axis": repeated([s.step_axis.value for s in series], lengths),
+            "quantity": classed([s.quantity.value for s in series], lengths),
+            "step_axis": classed([s.step_axis.value for s in series], lengths),
             "aligned_step": joined([s.steps for s in series], np.int64),
         },
         # The columns are nobody else's: a copy would cost more than all the rest.
@@ -93,6 +93,18 @@ def repeated(names: Sequence[str], lengths: Sequence[int]) -> Any:
 
     found = pd.Series([*names, "one that tells the kind where there is none"]).array[:-1]
     return found.repeat(np.array(lengths, np.int64))
+
+
+def classed(words: Sequence[str], lengths: Sequence[int]) -> Any:
+    """Each of a few words as often as its length says, as a categorical column."""
+    import pandas as pd
+
+    numbers: dict[str, int] = {}
+    codes = [numbers.setdefault(word, len(numbers)) for word in words]
+    kind = np.min_scalar_type(-max(1, len(numbers)))
+    repeats = np.repeat(np.array(codes, kind), np.array(lengths, np.int64))
+    dtype = pd.CategoricalDtype(list(numbers))
+    return pd.Categorical.from_codes(repeats, dtype=dtype, validate=False)
 
 
 def joined(parts: Sequence[npt.NDArray[Any]], dtype: type[np.generic]) -> npt.NDArray[Any]:

@@ -68,7 +68,7 @@ def _same_logs(series: Iterable[Series]) -> tuple[str, ...]:
             folders.setdefault(path.name, set()).add(path.parent)
     for found in folders.values():
         parents = {folder.parent for folder in found}
-        apart = len(found) > 1 and len(parents) == 1
+        apart = len(found) > 1 and len(parents) == 1 and PurePosixPath() not in found
         if apart and not all(_is_part(folder.name) for folder in found):
             return tuple(sorted(str(folder) for folder in found))
     return ()

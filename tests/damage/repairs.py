@@ -11,6 +11,7 @@ import io
 import random
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 
 import crc32c
@@ -51,6 +52,21 @@ def mutated_record(content: bytes, seed: str) -> tuple[bytes, str]:
     hit = random.Random(seed).choice([i for i, part in enumerate(parts) if part])
     parts[hit], done = mutated(parts[hit], seed)
     return b"".join(map(record, parts)), f"record {hit}: {done}"
+
+
+def mutated_wandb_record(content: bytes, seed: str) -> tuple[bytes, str]:
+    """One record of W&B's log (in one piece) holds something else of the same size."""
+    header, places, at = struct.Struct("<IHB"), [], 7
+    while at < len(content):
+        _, length, kind = header.unpack_from(content, at)
+        if kind == 1 and length:
+            places.append((at, length))
+        at += header.size + length
+    at, length = random.Random(seed).choice(places)
+    start = at + header.size
+    data, done = mutated(content[start : start + length], seed, SAME_SIZE)
+    sealed = header.pack(zlib.crc32(b"\1" + data), length, 1) + data
+    return content[:at] + sealed + content[start + length :], f"record at {at}: {done}"
 
 
 def mutated_gzip(content: bytes, seed: str) -> tuple[bytes, str]:

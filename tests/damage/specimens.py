@@ -211,6 +211,7 @@ def specimens() -> dict[str, Specimen]:
         *_orbax(),
         *_saved_models(),
         _dump(),
+        *_logs(),
     ]  # fmt: skip
     return {specimen.name: specimen for specimen in found}
 
@@ -219,7 +220,10 @@ def events(steps: int) -> bytes:
     """Scalars in both layouts, histograms, a blob that holds records of its own, oddities."""
     source = random.Random(7)
     inner = b"".join(ew.record(source.randbytes(50)) for _ in range(4))
-    found = [ew.VERSION, ew.record(ew.double_field(1, ew.START) + ew.bytes_field(4, inner))]
+    image = ew.number_field(1, 4) + ew.number_field(2, 6) + ew.bytes_field(4, inner)
+    odd = ew.event(0, [ew.bytes_field(1, b"image") + ew.bytes_field(4, image), *_described()])
+    session = ew.bytes_field(7, ew.number_field(1, 1) + ew.bytes_field(2, b"/a/model.ckpt"))
+    found = [ew.VERSION, ew.record(odd), ew.record(ew.double_field(1, ew.START) + session)]
     for step in range(steps):
         value = source.gauss(0, 1)
         old_way = [ew.v1("loss", value), ew.v1("lr", 0.1)]
@@ -235,6 +239,24 @@ def events(steps: int) -> bytes:
             made.append(ew.bytes_field(1, b"old") + ew.bytes_field(5, old))
         found.append(ew.record(ew.event(step, made)))
     return b"".join(found)
+
+
+def _described() -> list[bytes]:
+    """Values that their metadata tells apart: a text, a sound, images, hyperparameters."""
+
+    def value(tag: bytes, plugin: bytes, *strings: bytes, content: bytes = b"") -> bytes:
+        named = ew.bytes_field(1, plugin) + ew.bytes_field(2, content)
+        stored = b"".join(ew.bytes_field(8, text) for text in strings)
+        tensor = ew.bytes_field(8, ew.tensor(7, (len(strings),), stored)) if strings else b""
+        return ew.bytes_field(1, tag) + tensor + ew.bytes_field(9, ew.bytes_field(1, named))
+
+    rate = ew.bytes_field(1, b"lr") + ew.bytes_field(2, ew.double_field(2, 0.1))
+    return [
+        value(b"note", b"text", b"**said**"),
+        value(b"sound", b"audio", b"RIFF\x24\0\0\0WAVEfmt ", b"OggS"),
+        value(b"images", b"images", b"6", b"4", b"png", b"jpeg"),
+        value(b"start", b"hparams", content=ew.bytes_field(3, ew.bytes_field(1, rate))),
+    ]
 
 
 def neighbour() -> bytes:
@@ -351,6 +373,25 @@ def _recorded_state() -> Specimen:
     np.savez(out, **arrays)
     name = "flight/state-000000040.npz"
     return _specimen("recorded_state", {name: out.getvalue()}, (name,), below=_MEMBER)
+
+
+def _logs() -> list[Specimen]:
+    """Evidence that is no event file; of these only W&B's runs have checksums."""
+    names = {
+        "progress_text": "keras3_verbose1.out",
+        "csv_log": "keras3_logger.csv",
+        "lightning_csv": "metrics.csv",
+        "trainer_state": "trainer_state.json",
+    }
+    found = []
+    for kind, name in names.items():
+        folder = DATA / "logs" / ("version_0" if name == "metrics.csv" else "")
+        content = (folder / name).read_bytes()
+        found.append(_specimen(kind, {name: content}, (name,), checked=False))
+    run = "run-offline.wandb"
+    content = (DATA / "logs" / run).read_bytes()
+    below = {"records": repairs.mutated_wandb_record}
+    return [*found, _specimen("wandb_run", {run: content}, (run,), below=below)]
 
 
 def _dump() -> Specimen:

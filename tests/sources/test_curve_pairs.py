@@ -15,7 +15,9 @@ def curve(steps: list[int], values: list[float]) -> Curve:
 
 def apart(first: Curve, second: Curve) -> int:
     """Values that two curves share one step apart, one by one."""
-    one, other = ({(int(s), np.float32(v).item()) for s, v in zip(*c, strict=True)} for c in (first, second))
+    one, other = (
+        {(int(s), np.float32(v).item()) for s, v in zip(*c, strict=True)} for c in (first, second)
+    )
     return sum((s + 1, v) in other for s, v in one) + sum((s + 1, v) in one for s, v in other)
 
 

@@ -111,7 +111,7 @@ def graphs_of_run_metadata(data: bytes, span: Span, path: str) -> list[Span]:
     Damaged
         It is no such message.
     """
-    found = []
+    found: list[Span] = []
     for part in fields(data, span, path):
         if part.number == _FUNCTION_GRAPHS:
             found.extend(

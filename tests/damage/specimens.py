@@ -213,7 +213,9 @@ def events(steps: int) -> bytes:
     """Scalars in both layouts, histograms, a blob that holds records of its own, oddities."""
     source = random.Random(7)
     inner = b"".join(ew.record(source.randbytes(50)) for _ in range(4))
-    found = [ew.VERSION, ew.record(ew.double_field(1, ew.START) + ew.bytes_field(4, inner))]
+    sizes = b"".join(ew.number_field(number, 3) for number in (1, 2, 3))
+    image = ew.bytes_field(1, b"image") + ew.bytes_field(4, sizes + ew.bytes_field(4, inner))
+    found = [ew.VERSION, ew.record(ew.event(0, [image]))]
     for step in range(steps):
         value = source.gauss(0, 1)
         old_way = [ew.v1("loss", value), ew.v1("lr", 0.1)]

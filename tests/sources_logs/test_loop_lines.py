@@ -9,7 +9,8 @@ import pytest
 
 from forensics.domain.quantity import Fidelity, Quantity, StepAxis
 from forensics.errors import NothingToAnalyze
-from tests.sources_logs.logs_of import points, run_of, series
+from forensics.sources.logdir import read
+from tests.sources_logs.logs_of import DATA, first_bad, points, run_of, series
 
 
 @pytest.mark.parametrize(
@@ -136,3 +137,12 @@ def test_an_evaluation_of_an_estimator_is_one(tmp_path: Path) -> None:
 def test_a_callback_that_repeats_what_keras_prints_adds_nothing(tmp_path: Path) -> None:
     text = "Epoch 1/2\n2/2 - 1s - 5ms/step - loss: 0.5000\nepoch 0 loss 0.5\n"
     assert len(run_of(tmp_path, {"a.log": text}).of(Quantity.TRAIN_LOSS)) == 2
+
+
+def test_an_estimator_that_stopped_at_nan_says_by_when() -> None:
+    """Recorded; the loss was NaN from step 25 on, and is printed every ten steps."""
+    run = read(DATA / "estimator.log")
+    loss = series(run, "loss")
+    assert loss.steps.tolist() == [0, 10, 20, 30]
+    assert first_bad(loss) == 30
+    assert points(run, "eval_loss") == [(20, 1.6375374)]

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from math import nan
 
 from forensics.domain.quantity import Fidelity, Quantity
 from forensics.sources.logs.curve import Curve
@@ -50,6 +51,7 @@ _BAR = re.compile(
     r"\s{0,8}([^%|\[]{0,120}?)\s?\d{1,3}%\|[^|]{0,400}\|\s{0,8}(\d{1,12})/(\d{1,12}) \["
 )
 _NOT_TRAINING = re.compile(r"valid|eval|test|sanity|predict|download|map:|generat", re.IGNORECASE)
+_DIVERGED = "Model diverged with loss = NaN"
 _EVALUATED = "Saving dict for global step "
 MOST_ROWS = 1_000_000
 """Lines of one process that are kept."""
@@ -76,6 +78,9 @@ class LoopLines:
         if "loss" not in low:
             self._context(text, low)
             return
+        if _DIVERGED in text:
+            self._diverge()
+            return
         if self._rows >= MOST_ROWS:
             self.overflow = True
             return
@@ -101,6 +106,19 @@ class LoopLines:
                 self._epoch = float(found[1])
         elif low.startswith("validating:"):
             self._mixed_bars = True
+
+    def _diverge(self) -> None:
+        """Take the line with which an Estimator stops, or goes on, at a NaN loss.
+
+        It has no step. The loss is printed every so many steps, so it was NaN at the next one that
+        was to be printed, or earlier: that is where the point is put, as any printed one would be.
+        """
+        points = self._lines.columns.get("loss")
+        if points is None or len(points.steps) < 2:
+            return
+        spacing = points.steps[-1] - points.steps[-2]
+        if spacing > 0:
+            self._lines.add([("loss", nan)], points.steps[-1] + spacing)
 
     def _plain(self, text: str) -> None:
         text = _TWO_WORDS.sub(r"\1_\2", text)

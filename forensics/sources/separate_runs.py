@@ -84,9 +84,8 @@ def _below(
 ) -> tuple[str, ...]:
     level = len(folder)
     children = sorted({path[level] for path in losses if len(path) > level})
-    complete = [
-        name for name in children if any(path[: level + 1] == (*folder, name) for path in saved)
-    ]
+    with_checkpoints = {path[: level + 1] for path in saved}
+    complete = [name for name in children if (*folder, name) in with_checkpoints]
     if len(complete) > 1 and not all(_is_part(name) for name in complete):
         return tuple("/".join((*folder, name)) for name in complete)
     for name in complete:

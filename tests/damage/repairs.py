@@ -140,6 +140,28 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
             return value, position
 
 
+def mutated_ocdbt(content: bytes, seed: str) -> tuple[bytes, str]:
+    """One record of an OCDBT file keeps its size, its length and CRC-32C are right."""
+    found = list(ocdbt_records(content))
+    if not found:
+        return mutated(content, seed)
+    offset, size = random.Random(seed).choice(found)
+    body, done = mutated(content[offset + 12 : offset + size - 4], seed, SAME_SIZE)
+    record = content[offset : offset + 12] + body
+    sealed = record + struct.pack("<I", crc32c.crc32c(record))
+    return content[:offset] + sealed + content[offset + size :], f"record at {offset}: {done}"
+
+
+def ocdbt_records(content: bytes) -> Iterator[tuple[int, int]]:
+    """Offset and size of manifests and nodes (tensorstore/kvstore/ocdbt, Storage format)."""
+    for magic in (0x0CDB3A2A, 0x0CDB1234, 0x0CDB20DE):
+        offset = content.find(struct.pack(">I", magic))
+        while offset >= 0:
+            (size,) = struct.unpack_from("<Q", content, offset + 4)
+            yield offset, size
+            offset = content.find(struct.pack(">I", magic), offset + size)
+
+
 def mutated_member(content: bytes, seed: str) -> tuple[bytes, str]:
     """One member of a zip archive is damaged, and archived again with the right CRC-32."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

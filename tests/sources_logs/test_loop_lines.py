@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isnan
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from forensics.domain.quantity import Fidelity, Quantity, StepAxis
@@ -98,8 +99,14 @@ def test_bars_of_tqdm(tmp_path: Path) -> None:
     text = "".join(bar.format(e, 25 * b, b, f"{e}.{b}") for e in (0, 1) for b in (1, 2, 3, 4))
     text += "\rValidation DataLoader 0: 100%|####| 4/4 [00:01<00:02,  3.65it/s, loss=9.9]\n"
     run = run_of(tmp_path, {"train.log": text})
-    assert [s for s, _ in points(run, "loss")] == list(range(8))
-    assert 9.9 not in series(run, "loss").values
+    assert points(run, "loss") == [(1, 0.1), (2, 0.2), (3, 0.4), (5, 1.1), (6, 1.2), (7, 1.4)]
+
+
+def test_recorded_bars_of_tqdm_date_no_batch_too_early() -> None:
+    loss = series(read(DATA / "tqdm.out"), "loss")
+    assert loss.step_axis is StepAxis.BATCH
+    assert first_bad(loss) == 20
+    assert np.all(np.diff(loss.steps) > 0)
 
 
 def test_bars_of_old_lightning_count_validation_too(tmp_path: Path) -> None:

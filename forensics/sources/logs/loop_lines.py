@@ -66,6 +66,7 @@ class LoopLines:
         self._bar_length: int | None = None
         self._bar_epoch, self._bar_done = 0, -1
         self._bar_epochs_said = False
+        self._drawn: tuple[list[tuple[str, float]], tuple[int, float]] | None = None
         self._epoch: float | None = None
         self._lengths: set[int] = set()
         self._mixed_bars = False
@@ -92,6 +93,7 @@ class LoopLines:
 
     def curves(self) -> list[Curve]:
         """Return what was found."""
+        self._keep_drawn()
         self._lines.length = self._lengths.pop() if len(self._lengths) == 1 else None
         # Old Lightning counted the batches of the validation too.
         self._bars.length = None if self._mixed_bars else self._bar_length
@@ -106,6 +108,13 @@ class LoopLines:
                 self._epoch = float(found[1])
         elif low.startswith("validating:"):
             self._mixed_bars = True
+
+    def _keep_drawn(self) -> None:
+        if self._drawn is not None:
+            values, (step, epoch) = self._drawn
+            self._rows += 1
+            self._bars.add(values, step, epoch)
+            self._drawn = None
 
     def _diverge(self) -> None:
         """Take the line with which an Estimator stops, or goes on, at a NaN loss.
@@ -149,7 +158,12 @@ class LoopLines:
         )
 
     def _bar(self, bar: re.Match[str], text: str) -> None:
-        """Take a bar of tqdm: the position counts batches that are done."""
+        """Take a bar of tqdm: the position counts batches that are done.
+
+        Whoever calls ``set_postfix`` in the loop shows the loss of a batch before it is counted,
+        others after it. So the batch may be the one that is counted or the one after; it is taken
+        for the latter, and of several drawings of one position the last one counts.
+        """
         title, done, total = bar[1], int(bar[2]), int(bar[3])
         if _NOT_TRAINING.search(title) or not 0 < done <= total:
             return
@@ -169,8 +183,10 @@ class LoopLines:
         self._bar_done = done
         values = list(_measured(text[bar.end() :]))
         if any("loss" in name.lower() for name, _ in values):
-            self._rows += 1
-            self._bars.add(values, done - 1, epoch)
+            place = (min(done, total - 1), epoch)
+            if self._drawn is not None and self._drawn[1] != place:
+                self._keep_drawn()
+            self._drawn = (values, place)
 
 
 def _at_step(text: str) -> Iterator[tuple[str, float]]:

@@ -13,28 +13,18 @@ from hypothesis import strategies as st
 from forensics.domain.checkpoint import CheckpointSeries, SearchMethod
 from forensics.sources.checkpoints.registry import find_checkpoints
 from forensics.sources.checkpoints.series import first_poisoned
-from forensics.sources.storage.blob import Blob
 from forensics.sources.storage.place import Directory, Place
-from forensics.sources.storage.tree import Tree
 from tests.sources_checkpoints.bundles import SHARD, write_bundle
 
 CLEAN, POISONED, DAMAGED = "clean", "poisoned", "damaged"
 
 
-class Far:
+class Far(Directory):
     """A directory that says that it is remote."""
 
-    local: Path | None = None
-
     def __init__(self, root: Path) -> None:
-        self._near = Directory(root)
-        self.label = "far://run"
-
-    def survey(self) -> Tree:
-        return self._near.survey()
-
-    def open(self, name: str) -> Blob:
-        return self._near.open(name)
+        super().__init__(root)
+        self.local = None
 
 
 def plant(root: Path, states: Sequence[str]) -> list[str]:

@@ -54,6 +54,8 @@ def compare(
     NothingToAnalyze
         One of them cannot be opened, or is no checkpoint.
     """
+    place_a.expect(a[1].files)
+    place_b.expect(b[1].files)
     with ExitStack() as stack:
         one = stack.enter_context(_opened(place_a, a))
         two = stack.enter_context(_opened(place_b, b))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forensics.domain.run import (
@@ -57,18 +57,19 @@ def read_checkpoints(place: Place, tree: Tree | None = None) -> CheckpointScan:
     told = tree is not None
     tree = tree or place.survey()
     warnings = [*(() if told else tree.warnings), *pickles_among(tree.files)]
-    return read_claimed(place, find_checkpoints(tree.files, place), warnings)
+    return read_claimed(place, list(find_checkpoints(tree.files, place)), warnings)
 
 
 def read_recorded_states(place: Place) -> CheckpointScan:
     """Read the states of a recording that lies anywhere; paths are relative to its folder."""
-    return read_claimed(place, states_in(place.survey().files), [])
+    return read_claimed(place, list(states_in(place.survey().files)), [])
 
 
 def read_claimed(
-    place: Place, claims: Iterable[tuple[Format, Claim]], warnings: list[ReadWarning]
+    place: Place, claims: Sequence[tuple[Format, Claim]], warnings: list[ReadWarning]
 ) -> CheckpointScan:
     """Read checkpoints that were found already; `warnings` are what was met on the way."""
+    place.expect(file for _, claim in claims for file in claim.files)
     checkpoints: list[CheckpointStats] = []
     inputs: list[InputFile] = []
     for form, claim in claims:

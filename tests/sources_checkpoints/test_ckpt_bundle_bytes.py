@@ -114,9 +114,9 @@ def _saver(tf: Any, prefix: Path, cut: list[int], *, sharded: bool) -> None:
             v1.get_variable(
                 "kernel",
                 [70, 33, 9],
-                tf.float16,
+                tf.float64,  # TensorFlow cannot read slices of halves that it wrote.
                 partitioner=lambda shape, dtype: cut,
-                initializer=v1.random_normal_initializer(dtype=tf.float16),
+                initializer=v1.random_normal_initializer(dtype=tf.float64),
             )
             v1.get_variable("bias", [4], initializer=v1.ones_initializer())
         v1.train.get_or_create_global_step()
@@ -143,14 +143,8 @@ def test_bytes_equal_tensorflows(written: Path, bundle: str) -> None:
             assert tensor.dtype == dtypes[name].name, name
             content = b"".join(bytes(piece) for piece in tensor.pieces())
             if tensor.numeric:
-                # CheckpointReader cannot join the slices of a half.
-                (restored,) = tf.raw_ops.RestoreV2(
-                    prefix=str(written / bundle),
-                    tensor_names=[name],
-                    shape_and_slices=[""],
-                    dtypes=[dtypes[name]],
-                )
-                assert content == np.ascontiguousarray(restored.numpy()).tobytes(), name
+                expected = np.ascontiguousarray(reader.get_tensor(name)).tobytes()
+                assert content == expected, name
     assert read_checkpoints(place).warnings == ()
 
 

@@ -234,6 +234,16 @@ class Run:
     logged: Logged | None = None
     """How to find again what is no scalar; None where nothing else was looked for."""
 
+    def __repr__(self) -> str:
+        parts = (
+            (len({s.writer for s in self.series}), "writer"),
+            (len(self.series), "series"),
+            (len(self.checkpoint_stats), "checkpoint"),
+            (len(self.warnings), "warning"),
+        )
+        counted = [f"{n} {what}{'' if n == 1 or what == 'series' else 's'}" for n, what in parts]
+        return f"<Run {self.name}: {', '.join(counted)}>"
+
     def of(self, quantity: Quantity, axis: StepAxis | None = None) -> tuple[Series, ...]:
         """Series of one quantity, longest first; batches before epochs."""
         found = [

@@ -13,7 +13,7 @@ from forensics.domain.quantity import Quantity
 from forensics.domain.run import InputFile, InputState, ReadWarning, Run, Series
 from forensics.errors import NothingToAnalyze, SeveralRuns
 from forensics.sources.debug_dump import dump_files
-from forensics.sources.events.event_file import EventFile, read_event_file
+from forensics.sources.events.event_file import EventFile, read_event_file, read_event_files
 from forensics.sources.events.hparam_sessions import logged_settings
 from forensics.sources.events.logged import logged_files
 from forensics.sources.events.writers import Writer, join_writers
@@ -38,7 +38,7 @@ _SOUGHT = (
 _NEVER_NEGATIVE = (Quantity.GRADIENT_NORM, Quantity.WEIGHT_NORM)
 
 
-def read(path: str | Path) -> Run:
+def read(path: str | Path, *, several: bool = False) -> Run:
     """Read one training run.
 
     Parameters
@@ -46,6 +46,8 @@ def read(path: str | Path) -> Run:
     path : str or Path
         A log directory, of which everything below is one run, or one event file; or a URL of
         either (``s3://bucket/run``, ``gs://``, ``hf://``, ``https://``, ``memory://``).
+    several : bool
+        Take independent runs below it as one, for its tables: the writer says whose a row is.
 
     Returns
     -------
@@ -59,10 +61,10 @@ def read(path: str | Path) -> Run:
     UsageError
         It is a URL that cannot be listed, or its package is not installed.
     SeveralRuns
-        It holds several independent runs.
+        It holds several independent runs, and they were not asked for.
     """
     place, name = locate(path)
-    return read_place(place) if name is None else _read_file(place, name)
+    return read_place(place, several=several) if name is None else _read_file(place, name)
 
 
 def _read_log(place: Place, name: str) -> Run | None:
@@ -103,27 +105,26 @@ def _read_file(place: Place, name: str) -> Run:
     )
 
 
-def read_place(place: Place) -> Run:
+def read_place(place: Place, *, several: bool = False) -> Run:
     """Read everything below the root of a place as one training run; raises as `read` does."""
     tree = place.survey()
     place.expect(tree.events)
-    files = [read_event_file(place, name) for name in tree.events]
+    files = read_event_files(place, tree.events)
     writers = join_writers(files)
     logs = read_logs(place, tree.others)
     series = series_of(writers, logs.drafts())
-    runs = separate_runs(series, tree.checkpoints, logs.runs)
+    runs = () if several else separate_runs(series, tree.checkpoints, logs.runs)
     if runs:
         raise SeveralRuns(runs)
     from forensics.sources.checkpoints.scan import read_checkpoints
 
-    place.expect(tree.checkpoints)
     scan = read_checkpoints(place, tree)
     recordings = recorded_batches(tree.others)
     dumps = dump_files(tree.others)
     if not (files or scan.checkpoints or scan.inputs or recordings or dumps or logs.inputs):
         _refuse(place, tree.warnings)
     logged = logged_files(place, writers)
-    drawn, undrawn = graph_settings(place, files)
+    drawn, undrawn = graph_settings(place, files, tree.files)
     read = (*(f.input for f in files), *scan.inputs, *logs.inputs)
     return Run(
         name=_name(place),

@@ -47,7 +47,7 @@ class Unseekable(io.RawIOBase):
 
 def streamed(method: int) -> bytes:
     stream = Unseekable()
-    with zipfile.ZipFile(stream, "w", method) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(stream, "w", method) as archive:
         for name, data in CONTENT.items():
             archive.writestr(name, data)
     return bytes(stream.data)

@@ -99,7 +99,7 @@ class LoggedFiles:
         """
         found: dict[tuple[str, str], list[LoggedTag]] = {}
         warnings: list[ReadWarning] = []
-        plugins = self._plugins()
+        plugins = {} if kind is LoggedKind.HPARAMS else self._plugins()
         for file in self.files:
             if kind is LoggedKind.HPARAMS:
                 parts, faults = hparam_tags(file.writer, file.input.path, file.blobs)
@@ -113,12 +113,7 @@ class LoggedFiles:
 
     def _plugins(self) -> Mapping[str, str]:
         """Plugin of each tag; the first file of a tag may be the one that was damaged."""
-        return {
-            tag: item.plugin
-            for file in self.files
-            for (tag, _), item in file.blobs.tags.items()
-            if item.plugin
-        }
+        return {tag: plugin for file in self.files for (tag, _), plugin in file.blobs.plugins()}
 
     def _decode(
         self,

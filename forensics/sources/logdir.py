@@ -13,7 +13,7 @@ from forensics.domain.quantity import Quantity
 from forensics.domain.run import InputFile, InputState, ReadWarning, Run, Series
 from forensics.errors import NothingToAnalyze, SeveralRuns
 from forensics.sources.debug_dump import dump_files
-from forensics.sources.events.event_file import EventFile, read_event_file
+from forensics.sources.events.event_file import EventFile, read_event_file, read_event_files
 from forensics.sources.events.hparam_sessions import logged_settings
 from forensics.sources.events.logged import logged_files
 from forensics.sources.events.writers import Writer, join_writers
@@ -109,7 +109,7 @@ def read_place(place: Place, *, several: bool = False) -> Run:
     """Read everything below the root of a place as one training run; raises as `read` does."""
     tree = place.survey()
     place.expect(tree.events)
-    files = [read_event_file(place, name) for name in tree.events]
+    files = read_event_files(place, tree.events)
     writers = join_writers(files)
     logs = read_logs(place, tree.others)
     series = series_of(writers, logs.drafts())
@@ -118,14 +118,13 @@ def read_place(place: Place, *, several: bool = False) -> Run:
         raise SeveralRuns(runs)
     from forensics.sources.checkpoints.scan import read_checkpoints
 
-    place.expect(tree.checkpoints)
     scan = read_checkpoints(place, tree)
     recordings = recorded_batches(tree.others)
     dumps = dump_files(tree.others)
     if not (files or scan.checkpoints or scan.inputs or recordings or dumps or logs.inputs):
         _refuse(place, tree.warnings)
     logged = logged_files(place, writers)
-    drawn, undrawn = graph_settings(place, files)
+    drawn, undrawn = graph_settings(place, files, tree.files)
     read = (*(f.input for f in files), *scan.inputs, *logs.inputs)
     return Run(
         name=_name(place),

@@ -68,7 +68,7 @@ def _same_logs(series: Iterable[Series]) -> tuple[str, ...]:
             folders.setdefault(path.name, set()).add(path.parent)
     for found in folders.values():
         parents = {folder.parent for folder in found}
-        apart = len(found) > 1 and len(parents) == 1
+        apart = len(found) > 1 and len(parents) == 1 and PurePosixPath() not in found
         if apart and not all(_is_part(folder.name) for folder in found):
             return tuple(sorted(str(folder) for folder in found))
     return ()
@@ -84,9 +84,8 @@ def _below(
 ) -> tuple[str, ...]:
     level = len(folder)
     children = sorted({path[level] for path in losses if len(path) > level})
-    complete = [
-        name for name in children if any(path[: level + 1] == (*folder, name) for path in saved)
-    ]
+    with_checkpoints = {path[: level + 1] for path in saved}
+    complete = [name for name in children if (*folder, name) in with_checkpoints]
     if len(complete) > 1 and not all(_is_part(name) for name in complete):
         return tuple("/".join((*folder, name)) for name in complete)
     for name in complete:

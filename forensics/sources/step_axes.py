@@ -16,14 +16,14 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 from forensics.domain.quantity import Fidelity, Quantity, StepAxis
+from forensics.sources.curve_pairs import near_pairs
 from forensics.sources.tags import Counting, Meaning
 
 _MIN_MATCHES = 3
@@ -98,8 +98,9 @@ def _recognise_unsaid_epochs(drafts: Sequence[Draft]) -> None:
         and np.all(np.diff(d.steps) == 1)
     }
     trained = {d.steps.tobytes() for d in unsaid if d.meaning.quantity is Quantity.TRAIN_LOSS}
+    epochs = validated & trained
     for draft in unsaid:
-        if draft.steps.tobytes() in validated & trained:
+        if draft.steps.tobytes() in epochs:
             draft.axis = StepAxis.EPOCH
 
 
@@ -133,16 +134,20 @@ def _shift(group: Sequence[Draft], monitored: Set[str]) -> int:
     if counting is Counting.BATCHES_OF_KERAS:
         regular = all(not np.any(steps % first) for steps in logged)
         return int(regular and (first == 1 or max(map(len, logged)) > 1))
-    if monitored and any(_is_below(group[0].writer, writer) for writer in monitored):
+    if monitored and not monitored.isdisjoint(_folders(group[0].writer)):
         return 1
     # A lost record may have been the one of step 0.
     counted = any(steps[:2].tolist() == [1, 2] for steps in logged)
     return int(counted and first == 1 and not any(d.lossy for d in group))
 
 
-def _is_below(writer: str, folder: str) -> bool:
-    """Whether a writer is this directory, or one below it as ``eval`` is."""
-    return folder == "." or writer == folder or writer.startswith(f"{folder}/")
+def _folders(writer: str) -> Iterator[str]:
+    """A writer, and the directories above it: evaluation is logged in ``eval`` below training."""
+    yield "."
+    yield writer
+    while (end := writer.rfind("/")) > 0:
+        writer = writer[:end]
+        yield writer
 
 
 def _align(groups: Sequence[Sequence[Draft]]) -> None:
@@ -153,7 +158,9 @@ def _align(groups: Sequence[Sequence[Draft]]) -> None:
         for loss in group
         if loss.meaning.quantity is Quantity.TRAIN_LOSS
     ]
-    for (one, first), (other, second) in combinations(carriers, 2):
+    curves = [(loss.index, loss.values) for _, loss in carriers]
+    for i, j in near_pairs(curves, _MIN_MATCHES):
+        (one, first), (other, second) = carriers[i], carriers[j]
         if first.writer == second.writer:
             continue
         lag = _lag(first, second)

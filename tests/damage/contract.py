@@ -17,9 +17,10 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from forensics.errors import NothingToAnalyze
 from tests.damage.confined import confined
 from tests.damage.mutations import DOUBLING
-from tests.damage.specimens import Files, Observation, Specimen, specimens
+from tests.damage.specimens import Files, Observation, Specimen, observe, specimens
 
 HANG = 20.0
 """Wall seconds after which a mutant is taken to hang; the machine may be busy."""
@@ -158,6 +159,16 @@ def _wrong_steps(found: Observation, truth: Observation) -> set[Hashable]:
         for path, (source, step) in found.steps.items()
         if (sound := truth.steps.get(path)) and source == sound[0] and step != sound[1]
     }
+
+
+def read_all(root: Path) -> tuple[int, bool, set[str]]:
+    """How much of the sound file was read, whether anything was said, and by which slugs."""
+    try:
+        found = observe(root)
+    except NothingToAnalyze:
+        return 0, False, set()
+    beside = sum(_beside(found.values).values())
+    return beside, found.complains, {warning.kind for warning in found.warnings}
 
 
 def _beside(values: Counter[Hashable]) -> Counter[Hashable]:

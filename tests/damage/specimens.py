@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import random
 import struct
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save
 
 from forensics.domain.logged import LoggedKind
 from forensics.domain.run import InputState, ReadWarning, Run
@@ -204,7 +207,11 @@ def specimens() -> dict[str, Specimen]:
         ),
         *_bundles(),
         *_keras(),
+        *_safetensors(),
+        *_orbax(),
+        *_saved_models(),
         _dump(),
+        *_logs(),
     ]  # fmt: skip
     return {specimen.name: specimen for specimen in found}
 
@@ -284,6 +291,65 @@ def _keras() -> list[Specimen]:
     ]
 
 
+def _safetensors() -> list[Specimen]:
+    source = np.random.default_rng(11)
+    arrays = {f"layer.{i}.weight": source.normal(size=(4, i)).astype("f4") for i in range(6)}
+    whole = save({**arrays, "n": np.array(3)}, {"format": "np", "global_step": "12"})
+    parts = {
+        f"m-0000{i}-of-00002.safetensors": {
+            k: v for k, v in arrays.items() if int(k[6]) % 2 == i % 2
+        }
+        for i in (1, 2)
+    }
+    where = {tensor: file for file, part in parts.items() for tensor in part}
+    files = {file: save(part) for file, part in parts.items()}
+    files["m.safetensors.index.json"] = json.dumps({"weight_map": where}).encode()
+    one = {"m.safetensors": whole}
+    return [
+        _specimen("safetensors", one, tuple(one), checked=False),
+        _specimen("safetensors_parts", files, tuple(files), checked=False),
+    ]
+
+
+def _archived(archive: str, *, keep: str = "") -> dict[str, bytes]:
+    """Files of a recorded directory whose paths begin with `keep`."""
+    with zipfile.ZipFile(DATA / archive) as packed:
+        names = [n for n in packed.namelist() if n.startswith(keep) and n != "truth.json"]
+        return {name: packed.read(name) for name in names}
+
+
+def _orbax() -> list[Specimen]:
+    found = []
+    for name in ("database_zarr2", "folders_zarr2", "folders_zarr3", "keras"):
+        files = _archived(f"orbax/{name}.zip", keep="run/1/" if name == "keras" else "")
+        read_too = tuple(
+            n for n in files if not n.endswith(("_sharding", "commit_success.txt", "process_0"))
+        )
+        below = {"record": repairs.mutated_ocdbt} if "database" in name else None
+        among = tuple(n for n in read_too if "/d/" in n or n.endswith(".ocdbt")) if below else ()
+        specimen = _specimen(f"orbax_{name}", files, read_too, checked=False)
+        if below:
+            record: Damage = partial(repaired, among=among, repair=repairs.mutated_ocdbt)
+            specimen = replace(specimen, damages={**specimen.damages, "record": record})
+        found.append(specimen)
+    return found
+
+
+def _saved_models() -> list[Specimen]:
+    model = _archived("saved_models/keras2.zip", keep="model_2/")
+    among = tuple(name for name in model if name.endswith(".pb"))
+    logs = _archived("saved_models/estimator.zip", keep="logs/")
+    events = {name: data for name, data in logs.items() if "tfevents" in name}
+    saved = {name: data for name, data in logs.items() if "model.ckpt" in name}
+    meta = tuple(name for name in saved if name.endswith(".meta"))
+    graph = _specimen("logged_graph", events, tuple(events), below=_RECORDS)
+    return [
+        _specimen("saved_model", model, among, checked=False),
+        _specimen("meta_graph", saved, meta, checked=False),
+        replace(graph, damages={"records": graph.damages["records"]}),
+    ]
+
+
 def _recorded_state() -> Specimen:
     def described(role: str, path: str, dtype: str) -> dict[str, object]:
         return {"owner": "model", "role": role, "place": 0, "path": path, "dtype": dtype}
@@ -307,6 +373,25 @@ def _recorded_state() -> Specimen:
     np.savez(out, **arrays)
     name = "flight/state-000000040.npz"
     return _specimen("recorded_state", {name: out.getvalue()}, (name,), below=_MEMBER)
+
+
+def _logs() -> list[Specimen]:
+    """Evidence that is no event file; of these only W&B's runs have checksums."""
+    names = {
+        "progress_text": "keras3_verbose1.out",
+        "csv_log": "keras3_logger.csv",
+        "lightning_csv": "metrics.csv",
+        "trainer_state": "trainer_state.json",
+    }
+    found = []
+    for kind, name in names.items():
+        folder = DATA / "logs" / ("version_0" if name == "metrics.csv" else "")
+        content = (folder / name).read_bytes()
+        found.append(_specimen(kind, {name: content}, (name,), checked=False))
+    run = "run-offline.wandb"
+    content = (DATA / "logs" / run).read_bytes()
+    below = {"records": repairs.mutated_wandb_record}
+    return [*found, _specimen("wandb_run", {run: content}, (run,), below=below)]
 
 
 def _dump() -> Specimen:

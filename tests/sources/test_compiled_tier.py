@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 

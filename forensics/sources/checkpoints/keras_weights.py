@@ -20,7 +20,7 @@ from forensics.sources.checkpoints.checkpoint_format import (
     OpenCheckpoint,
 )
 from forensics.sources.checkpoints.contents import Contents, single_float, single_integer
-from forensics.sources.checkpoints.hdf5.file import H5Content, read_h5
+from forensics.sources.checkpoints.hdf5.file import H5Content, read_h5, read_root
 from forensics.sources.checkpoints.keras_config import legacy_settings
 from forensics.sources.checkpoints.optimizers import is_optimizer_name, optimizer_class
 from forensics.sources.checkpoints.parts import Part
@@ -55,10 +55,12 @@ class WeightsFile:
         """Read the datasets, unless they are no model's."""
         claim = checkpoint.claim
         checkpoint.contents.verifiable = False
-        content = read_h5(Part(checkpoint.blob(claim.name, claim.format.value)))
-        if not (claim.name.lower().endswith(".weights.h5") or is_keras_weights(content)):
-            raise NotACheckpoint(claim.name)
-        add_weights(content, checkpoint)
+        source = Part(checkpoint.blob(claim.name, claim.format.value))
+        if not claim.name.lower().endswith(".weights.h5"):
+            root = read_root(source)
+            if not root.failures and not is_keras_weights(root):
+                raise NotACheckpoint(claim.name)
+        add_weights(read_h5(source), checkpoint)
 
 
 def is_keras_weights(content: H5Content) -> bool:
@@ -81,7 +83,7 @@ def add_weights(content: H5Content, checkpoint: OpenCheckpoint) -> None:
         path: {k: v[0] for k, v in found.items() if len(v) == 1}
         for path, found in content.attributes.items()
     }
-    checkpoint.judge = partial(judge, texts)
+    checkpoint.judge = partial(judge, checkpoint.claim.name, texts)
 
 
 def unlisted(content: H5Content) -> list[str]:
@@ -100,11 +102,13 @@ def unlisted(content: H5Content) -> list[str]:
     return [name for name in promised if name not in there]
 
 
-def judge(texts: Mapping[str, Mapping[str, str]], contents: Contents) -> None:
+def judge(path: str, texts: Mapping[str, Mapping[str, str]], contents: Contents) -> None:
     """Say what tensors are for, and find counters and settings among them.
 
     Parameters
     ----------
+    path : str
+        Of the checkpoint.
     texts : mapping
         Path of a group to its texts by name.
     """
@@ -120,7 +124,10 @@ def judge(texts: Mapping[str, Mapping[str, str]], contents: Contents) -> None:
     contents.counters = Counters(iterations=min((c for c in counts if c is not None), default=None))
     root = texts.get("", {})
     if "model_config" in root or "training_config" in root:
-        contents.config.update(legacy_settings(root))
+        try:
+            contents.config.update(legacy_settings(root))
+        except ValueError as error:
+            contents.lose(path, "bad_config", f"its configuration cannot be read: {error}")
     elif len(working) == 1:
         found = _of_optimizer(by_name, working[0], names.get(working[0]))
         contents.config = {**found, **contents.config}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forensics.domain.run import (
@@ -51,17 +51,18 @@ def read_checkpoints(place: Place, tree: Tree | None = None) -> CheckpointScan:
     told = tree is not None
     tree = tree or place.survey()
     warnings = [*(() if told else tree.warnings), *pickles_among(tree.files)]
-    return _scan(place, find_checkpoints(tree.files, place), warnings)
+    return _scan(place, list(find_checkpoints(tree.files, place)), warnings)
 
 
 def read_recorded_states(place: Place) -> CheckpointScan:
     """Read the states of a recording that lies anywhere; paths are relative to its folder."""
-    return _scan(place, states_in(place.survey().files), [])
+    return _scan(place, list(states_in(place.survey().files)), [])
 
 
 def _scan(
-    place: Place, claims: Iterable[tuple[Format, Claim]], warnings: list[ReadWarning]
+    place: Place, claims: Sequence[tuple[Format, Claim]], warnings: list[ReadWarning]
 ) -> CheckpointScan:
+    place.expect(file for _, claim in claims for file in claim.files)
     checkpoints: list[CheckpointStats] = []
     inputs: list[InputFile] = []
     for form, claim in claims:

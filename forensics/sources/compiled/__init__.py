@@ -1,1 +1,1 @@
-"""Kernels that numba compiles: accelerators that may be missing, with the answers of pure Python."""
+"""Kernels that numba compiles: they may be missing, and answer what pure Python answers."""

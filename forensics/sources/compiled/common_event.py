@@ -27,7 +27,7 @@ _MOST_STEP_BYTES = 6
 
 @helper
 def _size(address):
-    """A size of one or two bytes and where it ends; -1 if it is longer."""
+    """Read a size of one or two bytes, and where it ends; -1 if it is longer."""
     size = load_u8(address)
     if size < 0x80:
         return size, address + 1
@@ -56,7 +56,7 @@ def _scalar(address, end, values, count):
         if load_u8(tag_end) != 0x15:
             return -1
         number = load_f32(tag_end + 1)
-    elif size_left == _TENSOR or size_left == _DESCRIBED:
+    elif size_left in (_TENSOR, _DESCRIBED):
         head = load_i64(tag_end)
         if head != _CONTENT and head != _FLOATS:
             return -1

@@ -58,7 +58,7 @@ if machine.HARDWARE_CRC:
 
     @helper
     def _lanes(register, address, end):
-        """Registers over as many triples of lanes as there are; also where they end."""
+        """Take as many triples of lanes as there are; answer the register and where they end."""
         while end - address >= 3 * _LANE:
             first, second, third = register, 0, 0
             for offset in range(0, _LANE, 8):

@@ -28,19 +28,20 @@ START, LENGTH, DESCRIPTION, DESCRIPTION_LENGTH, FOLLOWER, N_SCALARS = range(0, K
 after it; how many scalars it has."""
 
 _STATE = (
-    # the bytes: address, number, offset in the stream, where to go on, from where on to leave them
-    "BASE SIZE ORIGIN POSITION LIMIT VERIFIED_LENGTH "
+    # the bytes: address, number, offset in the stream, where to go on, what is verified
+    *("BASE", "SIZE", "ORIGIN", "POSITION", "VERIFIED_LENGTH"),
     # what was counted
-    "N_EVENTS N_UNVERIFIED "
+    *("N_EVENTS", "N_UNVERIFIED"),
     # scalars
-    "N_ROWS MAX_ROWS ROW_TAG ROW_STEP ROW_TIME ROW_VALUE "
+    *("N_ROWS", "MAX_ROWS", "ROW_TAG", "ROW_STEP", "ROW_TIME", "ROW_VALUE"),
     # other values
-    "N_BLOBS MAX_BLOBS BLOB_TAG BLOB_KIND BLOB_STEP BLOB_TIME BLOB_OFFSET BLOB_LENGTH "
+    *("N_BLOBS", "MAX_BLOBS", "BLOB_TAG", "BLOB_KIND", "BLOB_STEP", "BLOB_TIME"),
+    *("BLOB_OFFSET", "BLOB_LENGTH"),
     # tags
-    "N_TAGS MAX_TAGS TAGS SLOTS N_SLOTS SECRET LAST_TAG LAST_DESCRIBED "
+    *("N_TAGS", "MAX_TAGS", "TAGS", "SLOTS", "N_SLOTS", "SECRET", "LAST_TAG", "LAST_DESCRIBED"),
     # the store, and the values of an event
-    "STORE STORED MAX_STORED VALUES"
-).split()
+    *("STORE", "STORED", "MAX_STORED", "VALUES"),
+)
 STATE = {name: 8 * index for index, name in enumerate(_STATE)}
 """Offset of each word of the state, in bytes."""
 

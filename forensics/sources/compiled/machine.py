@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
@@ -129,7 +129,9 @@ LITTLE_ENDIAN = sys.byteorder == "little"
 
 _architecture, _known = _features()
 HARDWARE_CRC = False
-crc_u64 = crc_u32 = crc_u8 = None
+crc_u64: Any = None
+crc_u32: Any = None
+crc_u8: Any = None
 if _architecture == "x86_64" and _known & {"+crc32", "+sse4.2"}:
     HARDWARE_CRC = True
     crc_u64 = _crc_step("llvm.x86.sse42.crc32.64.64", _I64, _I64)

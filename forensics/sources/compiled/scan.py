@@ -38,14 +38,14 @@ from forensics.sources.compiled.machine import (
 )
 from forensics.sources.compiled.tags import describe, find_or_add
 
-STOPPED, LEFT, ROOM, LIMIT = range(4)
+STOPPED, LEFT, ROOM = range(3)
 """Why the loop ended: no sound record follows in these bytes; the next record is sound and left to
-pure Python; an array is full; enough was read."""
+pure Python; an array is full."""
 
 _MAX_LENGTH = (1 << 31) - 1
 
 _BASE, _SIZE, _ORIGIN = STATE["BASE"], STATE["SIZE"], STATE["ORIGIN"]
-_POSITION, _LIMIT, _VERIFIED = STATE["POSITION"], STATE["LIMIT"], STATE["VERIFIED_LENGTH"]
+_POSITION, _VERIFIED = STATE["POSITION"], STATE["VERIFIED_LENGTH"]
 _N_EVENTS, _N_UNVERIFIED = STATE["N_EVENTS"], STATE["N_UNVERIFIED"]
 _N_ROWS, _MAX_ROWS = STATE["N_ROWS"], STATE["MAX_ROWS"]
 _ROW_TAG, _ROW_STEP = STATE["ROW_TAG"], STATE["ROW_STEP"]
@@ -78,7 +78,7 @@ def _has_room(state, values, count):
 
 @helper
 def _number(state, address, count):
-    """Number of a tag; what followed the last tag before is likely to follow it again."""
+    """Find the number of a tag; what followed the last one before is likely to do so again."""
     last = load_i64(state + _LAST_TAG)
     number = -1
     if last >= 0:
@@ -131,14 +131,9 @@ def _keep(state, value, step, wall_time):
 def scan(state):
     """Take the records from the position on; returns why it ended."""
     base, size = load_i64(state + _BASE), load_i64(state + _SIZE)
-    limit, verified = load_i64(state + _LIMIT), load_i64(state + _VERIFIED)
-    position, values = load_i64(state + _POSITION), load_i64(state + _VALUES)
-    n_events = 0
-    answer = LIMIT
-    while position < limit:
-        answer = STOPPED
-        if size - position < 16:
-            break
+    verified, values = load_i64(state + _VERIFIED), load_i64(state + _VALUES)
+    position, n_events, answer = load_i64(state + _POSITION), 0, STOPPED
+    while size - position >= 16:
         address = base + position
         length = load_i64(address)
         if length < 0 or length > size - position - 16 or length > _MAX_LENGTH:
@@ -163,7 +158,6 @@ def scan(state):
             _keep(state, values + index * VALUE, step, wall_time)
         n_events += 1
         position += 16 + length
-        answer = LIMIT
     store_i64(state + _POSITION, position)
     store_i64(state + _N_EVENTS, load_i64(state + _N_EVENTS) + n_events)
     return answer
@@ -171,7 +165,7 @@ def scan(state):
 
 @kernel("void(i8, i8, i8, i8, i8)")
 def group(state, places, steps, times, values):
-    """Put the rows in the order of their tags; `places` are where each tag goes on, and are moved."""
+    """Put the rows in the order of their tags; `places`, where each tag goes on, are moved."""
     tags, row_step = load_i64(state + _ROW_TAG), load_i64(state + _ROW_STEP)
     row_time, row_value = load_i64(state + _ROW_TIME), load_i64(state + _ROW_VALUE)
     for row in range(load_i64(state + _N_ROWS)):

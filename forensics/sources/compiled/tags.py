@@ -55,7 +55,7 @@ def _slot(state, address, count):
 
 @helper
 def find_or_add(state, address, count):
-    """Number of a tag; there must be room for a new one."""
+    """Find the number of a tag; there must be room for a new one."""
     at = load_i64(state + _SLOTS) + 4 * _slot(state, address, count)
     number = load_i32(at)
     if number < 0:
@@ -109,7 +109,7 @@ def fill_slots(state):
 
 @kernel("i8(i8, i8, i8, i8, i8)")
 def enter(state, address, count, metadata, metadata_length):
-    """Number of a tag that pure Python found; a length of -1 says that there is no metadata."""
+    """Find the number of a tag for pure Python; a length of -1 says that it has no metadata."""
     number = find_or_add(state, address, count)
     store_i64(state + _LAST_TAG, number)
     tag = load_i64(state + _TAGS) + number * KNOWN

@@ -141,11 +141,11 @@ def _element(dtype, width, address):
 
 @helper
 def _stored(dtype, wanted, key, first, last):
-    """Value of a field that holds elements, alone or packed."""
+    """Value of a field that holds elements, alone or packed; 0 where it holds none."""
     wire = key & 7
     if wire == _LENGTH:
         if first == last:
-            return _decode_nothing(dtype)
+            return NUMBER, 0.0
         if wanted == _VARINT:
             bits, after = varint(first, last)
             if after != last:
@@ -155,16 +155,10 @@ def _stored(dtype, wanted, key, first, last):
             return LEFT, 0.0
         return _element(dtype, last - first, first)
     if wire != wanted:
-        return _decode_nothing(dtype)
+        return NUMBER, 0.0
     if wire == _VARINT:
         return _decode(dtype, first)
     return _element(dtype, last - first, first)
-
-
-@helper
-def _decode_nothing(dtype):
-    """A tensor of one element that stores none is 0."""
-    return NUMBER, 0.0
 
 
 @helper

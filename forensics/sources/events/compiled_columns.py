@@ -7,10 +7,12 @@ whatever it cannot verify to the search of `RecordReader`: results are the same 
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 
 import numpy as np
 import numpy.typing as npt
 
+from forensics.sources.checksum import Buffer
 from forensics.sources.compiled import layout, scan, tags
 from forensics.sources.compiled.layout import MAX_VALUES, STATE
 from forensics.sources.events.columns import Columns
@@ -26,13 +28,13 @@ from forensics.sources.events.records import FOOTER, HEADER, MAX_LENGTH, RecordR
 
 _ROWS, _BLOBS, _TAGS, _STORE = 1 << 16, 1 << 13, 1 << 13, 1 << 18
 """Rows of a chunk; blobs, tags and bytes of tags that there is room for at first."""
-_ROW = {
+_ROW: dict[str, type[np.generic]] = {
     "ROW_TAG": np.int32,
     "ROW_STEP": np.int64,
     "ROW_TIME": np.float64,
     "ROW_VALUE": np.float64,
 }
-_BLOB = {
+_BLOB: dict[str, type[np.generic]] = {
     "BLOB_TAG": np.int32,
     "BLOB_KIND": np.uint8,
     "BLOB_STEP": np.int64,
@@ -75,27 +77,36 @@ class CompiledColumns(EventCollector):
         self._put("SECRET", secrets.randbits(62) << 1 | 1)
         self._put("VERIFIED_LENGTH", verified_length)
 
+    def clear(self) -> None:
+        """Forget everything but the memory: many files are read with the same."""
+        self.faults, self.other, self.n_events = [], Counter(), 0
+        self._chunks.clear()
+        self._arrays["SLOTS"].fill(-1)
+        for name in ("N_EVENTS", "N_UNVERIFIED", "N_ROWS", "N_BLOBS", "N_TAGS", "STORED"):
+            self._put(name, 0)
+        self._put("LAST_TAG", -1)
+        self._put("LAST_DESCRIBED", -1)
+
     @property
     def unverified(self) -> int:
         """Records whose data was too long to be verified."""
         return self._get("N_UNVERIFIED")
 
-    def scan(self, array: Bytes, base: int, position: int, limit: int) -> int:
+    def scan(self, array: Bytes, base: int, position: int) -> int:
         """Take the sound records of `array` that follow one another; return where they end.
 
         Parameters
         ----------
         array : array of uint8
             Bytes of the stream from `base` on.
-        base, position, limit : int
-            Offset in the stream; where in `array` to begin; from where on to leave the rest.
+        base, position : int
+            Offset in the stream; where in `array` to begin.
         """
         for name, value in (
             ("BASE", address_of(array)),
             ("SIZE", len(array)),
             ("ORIGIN", base),
             ("POSITION", position),
-            ("LIMIT", limit),
         ):
             self._put(name, value)
         while True:
@@ -243,8 +254,38 @@ class CompiledRecords(RecordReader):
         super().__init__(size, verified_length)
         self._columns = columns
 
+    def examine(self, view: Buffer, *, final: bool) -> int:
+        """Take the next bytes of the stream from where they lie.
+
+        Parameters
+        ----------
+        view : buffer
+            From the first byte that was not consumed yet.
+        final : bool
+            Whether nothing follows.
+
+        Returns
+        -------
+        int
+            Bytes that are consumed. At least `needed` are wanted from there on.
+        """
+        consumed = len(view) if self._ended else self._scan_view(view, final)
+        self._base += consumed
+        if final:
+            self._close_search(self._base + len(view) - consumed)
+        return consumed
+
+    def _scan_view(self, view: Buffer, final: bool) -> int:
+        self._candidates, self._searched = np.zeros(0, np.int64), 0
+        return self._scan(view, [], [], final)
+
+    @property
+    def needed(self) -> int:
+        """Bytes without which nothing more can be said."""
+        return self._need
+
     def _advance(self, array: Bytes, position: int, starts: list[int], ends: list[int]) -> int:
-        reached = self._columns.scan(array, self._base, position, len(array))
+        reached = self._columns.scan(array, self._base, position)
         self.unverified = self._columns.unverified
         return reached
 

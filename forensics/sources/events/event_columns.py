@@ -90,6 +90,11 @@ class EventCollector(ABC):
         self.other: Counter[str] = Counter()
         self.n_events = 0
 
+    def take(self, block: Block) -> None:
+        """Add the events of a block of records."""
+        for start, end in zip(block.starts, block.ends, strict=True):
+            self.take_event(block.data, block.base, start, end)
+
     def take_event(self, data: bytes, base: int, start: int, end: int) -> None:
         """Add the event in ``data[start:end]``; `data` begins at byte `base` of the stream."""
         try:

@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from forensics.sources.checksum import Buffer
-
 from forensics.sources.events.span_checksums import (
     header_verifies,
     masked,

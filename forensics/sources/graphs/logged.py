@@ -1,4 +1,4 @@
-"""Settings in the graphs and models that were logged into event files."""
+"""Settings in the graphs and models that were logged, or saved beside checkpoints."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from forensics.sources.graphs.graph_def import graph_of_meta_graph, read_graphs
 from forensics.sources.graphs.settings import settings_of_graphs
 from forensics.sources.storage.blob import Blob, NotRegular
 from forensics.sources.storage.place import Place
+from forensics.sources.storage.tree import natural
 
 KERAS_PLUGIN = "graph_keras_model"
 """Plugin of the value in which Keras's callback writes the configuration of the model."""
+_META = ".meta"
 _LARGEST = 32 << 20
 """Bytes of a graph that is still read, in plain Python: some seconds."""
 
@@ -26,9 +28,9 @@ Reader = Callable[[bytes, str], Mapping[str, Any]]
 
 
 def graph_settings(
-    place: Place, files: Iterable[EventFile]
+    place: Place, files: Iterable[EventFile], names: Iterable[str] = ()
 ) -> tuple[dict[str, Any], list[ReadWarning]]:
-    """Find settings in what event files hold beside scalars.
+    """Find settings in what event files hold beside scalars, and in graphs beside checkpoints.
 
     Parameters
     ----------
@@ -36,6 +38,8 @@ def graph_settings(
         Where the files lie.
     files : iterable of EventFile
         As they were read.
+    names : iterable of str
+        Of all files of the place.
 
     Returns
     -------
@@ -46,19 +50,31 @@ def graph_settings(
     """
     found: dict[str, Any] = {}
     warnings: list[ReadWarning] = []
-    for file in files:
-        for where, read in _sought(file):
-            path = file.input.path
-            try:
-                with place.open(path) as blob:
-                    told = _read(blob, where, read)
-            except Damaged as error:
-                warnings.append(ReadWarning(path, error.offset, error.kind, error.detail))
-            except (OSError, NotRegular):
-                continue  # It was read a moment ago, which was recorded.
-            else:
-                found.update({key: v for key, v in told.items() if key not in found})
+    sought = [(file.input.path, where, read) for file in files for where, read in _sought(file)]
+    for path, where, read in [*sought, *_saved(names)]:
+        try:
+            with place.open(path) as blob:
+                told = _read(blob, where, read)
+        except Damaged as error:
+            warnings.append(ReadWarning(path, error.offset, error.kind, error.detail))
+        except (OSError, NotRegular) as error:
+            if where is None:
+                why = getattr(error, "strerror", None) or type(error).__name__
+                warnings.append(ReadWarning(path, None, "denied", f"it cannot be read: {why}"))
+        else:
+            found.update({key: v for key, v in told.items() if key not in found})
     return found, warnings
+
+
+def _saved(names: Iterable[str]) -> list[tuple[str, None, Reader]]:
+    """Pick the last graph that TensorFlow 1 saved with a checkpoint: a ``MetaGraphDef``."""
+    known = set(names)
+    graphs = [name for name in known if name.endswith(_META) and _index_of(name) in known]
+    return [(max(graphs, key=natural), None, _meta_graph)] if graphs else []
+
+
+def _index_of(name: str) -> str:
+    return name.removesuffix(_META) + ".index"
 
 
 def _sought(file: EventFile) -> list[tuple[BlobTag, Reader]]:
@@ -74,26 +90,31 @@ def _sought(file: EventFile) -> list[tuple[BlobTag, Reader]]:
     return [(where, read) for where, read in sought if len(where.steps)]
 
 
-def _read(blob: Blob, where: BlobTag, read: Reader) -> Mapping[str, Any]:
-    """Read the last value: graphs are written again when something was added to them.
+def _read(blob: Blob, where: BlobTag | None, read: Reader) -> Mapping[str, Any]:
+    """Read the last value (None: all of the file): graphs are written again as they grow.
 
     Raises
     ------
     Damaged
         It is broken, with its place in the file; or ``not_read``: it is too large.
     """
-    offsets, lengths = where.offsets[-1:], where.lengths[-1:]
-    at, size = int(offsets[0]), int(lengths[0])
+    at, size = (0, blob.size) if where is None else (where.offsets[-1], where.lengths[-1])
+    at, size = int(at), int(size)
     if size > _LARGEST:
         detail = f"settings were not looked for in a graph of {size} bytes"
         raise Damaged(blob.name, at, "not_read", detail)
-    for window in windows(blob, offsets, lengths):
-        start = at - window.base
-        try:
-            return read(bytes(window.data[start : start + size]), blob.name)
-        except Damaged as error:
-            raise Damaged(blob.name, at + error.offset, error.kind, error.detail) from None
-    return {}
+    try:
+        return read(_bytes(blob, where, at, size), blob.name)
+    except Damaged as error:
+        raise Damaged(blob.name, at + error.offset, error.kind, error.detail) from None
+
+
+def _bytes(blob: Blob, where: BlobTag | None, at: int, size: int) -> bytes:
+    if where is None:
+        return bytes(blob.read(at, size))
+    # Of the stream in the file: it may be packed.
+    window = next(windows(blob, where.offsets[-1:], where.lengths[-1:]))
+    return bytes(window.data[at - window.base : at - window.base + size])
 
 
 def _graph(data: bytes, path: str) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from forensics.domain.run import InputState, ReadWarning
 from forensics.sources.logs.curve import LogFile
-from forensics.sources.logs.json_file import LARGEST
+from forensics.sources.logs.json_file import LARGEST, byte_offset
 from forensics.sources.logs.text_lines import lines_of
 from forensics.sources.logs.text_log import TextLog
 from forensics.sources.storage.blob import Blob
@@ -29,12 +29,12 @@ def read_notebook(blob: Blob) -> LogFile:
     """Read the curves that a notebook's outputs tell of."""
     if blob.size > LARGEST:
         return _refused(blob, InputState.LIMIT, "limit", f"has more than {LARGEST} bytes")
+    text = bytes(blob.read(0, blob.size)).decode("utf-8-sig", "replace")
     try:
-        document = json.loads(bytes(blob.read(0, blob.size)).decode("utf-8-sig", "replace"))
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return _refused(
-            blob, InputState.DAMAGED, "bad_json", "is no JSON", getattr(error, "pos", None)
-        )
+        offset = byte_offset(text, error, blob.size)
+        return _refused(blob, InputState.DAMAGED, "bad_json", "is no JSON", offset)
     log = TextLog(blob.name, str(PurePosixPath(blob.name).parent))
     for text in _texts(document):
         log.take(lines_of(text))

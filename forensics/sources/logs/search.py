@@ -118,10 +118,6 @@ def _json_lines(blob: Blob, head: bytes) -> Reading | None:
     return json_file.read_json_lines if is_object else None
 
 
-def _wandb(blob: Blob, head: bytes) -> Reading | None:
-    return wandb_run.read_wandb if wandb_run.is_wandb(head) else None
-
-
 def _text(blob: Blob, head: bytes) -> Reading | None:
     if text_file.may_be_text(blob.name, head):
         return partial(text_file.read_text, head=head)
@@ -145,7 +141,7 @@ _SNIFFS: dict[str, Sniff] = {
     **dict.fromkeys(csv_file.SUFFIXES, _table),
     **dict.fromkeys(json_file.SUFFIXES, _json),
     **dict.fromkeys(json_file.LINE_SUFFIXES, _json_lines),
-    wandb_run.SUFFIX: _wandb,
+    wandb_run.SUFFIX: _always(wandb_run.read_wandb),
 }
 
 
@@ -195,25 +191,19 @@ class _Search:
 
 
 def _without_copies(files: Sequence[LogFile]) -> list[LogFile]:
-    """Leave out what another file of the same name holds too, and more of it.
+    """Leave out the beginnings of a history of which another file holds more.
 
     The Hugging Face trainer saves the same growing history with every checkpoint.
     """
-    by_name: dict[str, list[LogWriter]] = {}
+    states = [
+        writer
+        for file in files
+        for writer in file.writers
+        if PurePosixPath(writer.name).name == json_file.TRAINER_STATE
+    ]
+    copies = {id(w) for w in states if any(_is_copy(w, o) for o in states if o is not w)}
     for file in files:
-        for writer in file.writers:
-            last = PurePosixPath(writer.name).name
-            by_name.setdefault(last, []).append(writer)
-    for file in files:
-        file.writers = [
-            writer
-            for writer in file.writers
-            if not any(
-                _is_copy(writer, other)
-                for other in by_name[PurePosixPath(writer.name).name]
-                if other is not writer
-            )
-        ]
+        file.writers = [writer for writer in file.writers if id(writer) not in copies]
     return list(files)
 
 

@@ -100,13 +100,12 @@ class _Stored:
         if isinstance(layout, Compact):
             self._expect(len(layout.data))
             return in_header(layout.data)
-        if not self.size:
-            return in_header(memoryview(b""))
         if layout.address is None:
             self._expect(0)
-            return in_header(memoryview(b""))
-        if layout.size is not None:
+        elif layout.size is not None:
             self._expect(layout.size)
+        if layout.address is None or not self.size:
+            return in_header(memoryview(b""))
         self.image.claim(layout.address, self.size, self.what)
         return in_place(self.image, layout.address, self.size, self.what)
 

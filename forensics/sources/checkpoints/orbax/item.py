@@ -151,20 +151,19 @@ def _store(folder: str, files: Files, names: list[str], item: Item) -> Store:
 
 def _list_arrays(item: Item, store: Store, tree: _Tree, prefix: str, tree_file: str) -> None:
     arrays: dict[str, tuple[str, ZarrArray]] = {}
-    damaged: set[str] = set()
+    listed: set[str] = set()
     for key in store:
         array, _, last = key.rpartition("/")
         if last in (METADATA_2, METADATA_3):
             found = item.attempt(partial(_metadata, store, key, last))
-            if found is None:
-                damaged.add(array)
-            else:
+            listed.add(array)
+            if found is not None:
                 arrays[array] = (key, found)
     _check_sizes(item, store, arrays)
     for array in sorted(arrays, key=tree.name):
         name = prefix + tree.name(array)
         item.tensors.append(_tensor(store, *arrays[array], name, tree.all_stored))
-    for array in sorted(tree.names.keys() - arrays.keys() - damaged):
+    for array in sorted(tree.names.keys() - listed):
         detail = f"the tree lists {tree.names[array]!r}, and there is no such array"
         item.failures.append(Damaged(tree_file, 0, "missing_array", detail))
 

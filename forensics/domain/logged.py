@@ -43,7 +43,7 @@ COLUMNS: Mapping[LoggedKind, tuple[str, ...]] = {
         *("index", "sample_rate", "channels", "length_frames", "content_type", "label", "encoded"),
     ),
     LoggedKind.TENSOR: ("plugin", "value"),
-    LoggedKind.GRAPH: ("kind", "data"),
+    LoggedKind.GRAPH: ("kind", "name", "data"),
     LoggedKind.HPARAMS: ("name", "value", "group", "status"),
     LoggedKind.MESSAGE: ("level", "message"),
     LoggedKind.SESSION: ("status", "checkpoint_path", "message"),

@@ -162,6 +162,8 @@ class CheckpointStats:
     tensors: tuple[TensorStats, ...]
     status: CheckpointStatus
     config: dict[str, Any] = field(default_factory=dict)
+    verifiable: bool = True
+    """Whether its format carries checksums of the values: HDF5 and ``.npy`` do not."""
 
     @property
     def bad_tensors(self) -> tuple[TensorStats, ...]:
@@ -232,6 +234,16 @@ class Run:
     logged: Logged | None = None
     """How to find again what is no scalar; None where nothing else was looked for."""
 
+    def __repr__(self) -> str:
+        parts = (
+            (len({s.writer for s in self.series}), "writer"),
+            (len(self.series), "series"),
+            (len(self.checkpoint_stats), "checkpoint"),
+            (len(self.warnings), "warning"),
+        )
+        counted = [f"{n} {what}{'' if n == 1 or what == 'series' else 's'}" for n, what in parts]
+        return f"<Run {self.name}: {', '.join(counted)}>"
+
     def of(self, quantity: Quantity, axis: StepAxis | None = None) -> tuple[Series, ...]:
         """Series of one quantity, longest first; batches before epochs."""
         found = [
@@ -290,7 +302,8 @@ class Run:
         -------
         DataFrame
             ``writer``, ``tag``, ``step`` (as logged), ``wall_time`` (seconds since the epoch),
-            ``value``; and what this program makes of them: ``quantity``, ``step_axis`` and
+            ``value``; and what this program makes of them: ``quantity``, ``step_axis``,
+            ``fidelity`` (``event`` for event files; the rest was found in other logs) and
             ``aligned_step``, the 0-based batch or epoch.
         """
         return scalar_frame(self.series)
@@ -331,7 +344,16 @@ class Run:
         return self._logged(LoggedKind.TENSOR)
 
     def graphs(self) -> pd.DataFrame:
-        """Graphs and run metadata as bytes; ``kind`` says of which message."""
+        """Graphs, Keras models and run metadata as the bytes that were written.
+
+        Returns
+        -------
+        DataFrame
+            ``writer``, ``tag``, ``step``, ``wall_time``; ``kind``: ``graph`` (a GraphDef),
+            ``meta_graph``, ``run_metadata``, or the plugin of TensorFlow 2
+            (``graph_run_metadata``, ``graph_run_metadata_graph``, ``graph_keras_model``, a JSON);
+            ``name`` of run metadata; ``data``.
+        """
         return self._logged(LoggedKind.GRAPH)
 
     def hparams(self) -> pd.DataFrame:

@@ -22,6 +22,9 @@ try:
 except ImportError:
     _package = None  # type: ignore[assignment]
 
+BY_PACKAGE = _package is not None
+"""Whether the package ``crc32c`` sums, with the CPU's own instruction where it has one."""
+
 Words = npt.NDArray[np.uint32]
 Buffer = bytes | bytearray | memoryview
 
@@ -33,14 +36,15 @@ _SMALL = 64
 """Bytes below which a plain loop is faster."""
 
 
-def _byte_table() -> Words:
+def byte_table() -> Words:
+    """Table of what each byte leaves in a register of 0."""
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, (table >> 1) ^ np.uint32(_POLYNOMIAL), table >> 1)
     return table.astype(np.uint32)
 
 
-_TABLE = _byte_table()
+_TABLE = byte_table()
 _PLAIN: list[int] = [int(entry) for entry in _TABLE]
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 from forensics.domain.run import RecordedBatch
 from forensics.sources.storage.place import Place
 
 FOLDER, MANIFEST = "flight", "manifest.json"
+_SUFFIX = ".npz"
 _BATCH = re.compile(r"batch-(\d{1,18})\.npz")
 STATE = re.compile(r"state-\d{1,18}\.npz")
 
@@ -27,7 +27,7 @@ def recorded_batches(paths: Iterable[str]) -> tuple[RecordedBatch, ...]:
     paths : iterable of str
         Relative to the log directory, POSIX form.
     """
-    return _batches(path for path in paths if PurePosixPath(path).parent.name == FOLDER)
+    return _batches(path for path in paths if path.endswith(_SUFFIX) and _is_recorded(path))
 
 
 def batches_in(folder: Place) -> tuple[RecordedBatch, ...]:
@@ -39,7 +39,7 @@ def _batches(paths: Iterable[str]) -> tuple[RecordedBatch, ...]:
     found = [
         RecordedBatch(path, int(match[1]))
         for path in paths
-        if (match := _BATCH.fullmatch(PurePosixPath(path).name))
+        if (match := _BATCH.fullmatch(path.rpartition("/")[2]))
     ]
     return tuple(sorted(found, key=lambda batch: (batch.step, batch.path)))
 
@@ -52,5 +52,11 @@ def is_state(path: str) -> bool:
     path : str
         Relative to the log directory, POSIX form.
     """
-    posix = PurePosixPath(path)
-    return posix.parent.name == FOLDER and bool(STATE.fullmatch(posix.name))
+    if not path.endswith(_SUFFIX):
+        return False
+    return _is_recorded(path) and bool(STATE.fullmatch(path.rpartition("/")[2]))
+
+
+def _is_recorded(path: str) -> bool:
+    folders = path.split("/")
+    return len(folders) > 1 and folders[-2] == FOLDER

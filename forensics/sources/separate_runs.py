@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-from forensics.domain.quantity import Quantity
+from forensics.domain.quantity import Fidelity, Quantity
 from forensics.domain.run import Series
 from forensics.sources.tag_words import TRAIN, VALIDATION, words
 
@@ -19,11 +19,14 @@ _PARTS = (
 """Words of directories that belong to one run: its networks, its splits, its workers."""
 
 
-def separate_runs(series: Sequence[Series], checkpoints: Iterable[str]) -> tuple[str, ...]:
+def separate_runs(
+    series: Sequence[Series], checkpoints: Iterable[str], tracked: Iterable[str] = ()
+) -> tuple[str, ...]:
     """Names of the independent runs, empty when everything is one run.
 
     Runs are disjoint directories, side by side, each with a training loss of its own from the
-    first step on and checkpoints of its own. Anything less is one run with several writers.
+    first step on and checkpoints of its own, or a log that has the same file name in each of them;
+    or what a tracker keeps as runs. Anything less is one run with several writers.
 
     Parameters
     ----------
@@ -31,14 +34,51 @@ def separate_runs(series: Sequence[Series], checkpoints: Iterable[str]) -> tuple
         With writers relative to the log directory.
     checkpoints : iterable of str
         Files relative to the log directory.
+    tracked : iterable of str
+        Directories that a tracker gave to one run each.
     """
-    losses = {
-        PurePosixPath(s.writer).parts
-        for s in series
-        if s.quantity is Quantity.TRAIN_LOSS and len(s) and int(s.steps.min()) <= 0
-    }
+    own = {folder for folder in tracked if _has_loss(folder, series)}
+    if len(own) > 1:
+        return tuple(sorted(own))
+    losses = {PurePosixPath(s.writer).parts for s in series if _from_the_start(s)}
     saved = {PurePosixPath(path).parent.parts for path in checkpoints}
-    return _below((), losses, saved)
+    return _below((), losses, saved) or _same_logs(series)
+
+
+def _from_the_start(series: Series) -> bool:
+    return (
+        series.quantity is Quantity.TRAIN_LOSS and len(series) > 0 and int(series.steps.min()) <= 0
+    )
+
+
+def _has_loss(folder: str, series: Iterable[Series]) -> bool:
+    return any(
+        s.quantity is Quantity.TRAIN_LOSS
+        and (folder == "." or s.writer == folder or s.writer.startswith(f"{folder}/"))
+        for s in series
+    )
+
+
+def _same_logs(series: Iterable[Series]) -> tuple[str, ...]:
+    """Directories side by side with a log of the same name, each of a whole training."""
+    folders: dict[str, set[PurePosixPath]] = {}
+    for s in series:
+        if s.fidelity is Fidelity.EVENT or not _from_the_start(s):
+            continue
+        path = PurePosixPath(s.writer)
+        if _is_first(path.name):
+            folders.setdefault(path.name, set()).add(path.parent)
+    for found in folders.values():
+        parents = {folder.parent for folder in found}
+        apart = len(found) > 1 and len(parents) == 1 and PurePosixPath() not in found
+        if apart and not all(_is_part(folder.name) for folder in found):
+            return tuple(sorted(str(folder) for folder in found))
+    return ()
+
+
+def _is_first(name: str) -> bool:
+    """Whether a writer is the first of its file."""
+    return "#" not in name
 
 
 def _below(
@@ -46,9 +86,8 @@ def _below(
 ) -> tuple[str, ...]:
     level = len(folder)
     children = sorted({path[level] for path in losses if len(path) > level})
-    complete = [
-        name for name in children if any(path[: level + 1] == (*folder, name) for path in saved)
-    ]
+    with_checkpoints = {path[: level + 1] for path in saved}
+    complete = [name for name in children if (*folder, name) in with_checkpoints]
     if len(complete) > 1 and not all(_is_part(name) for name in complete):
         return tuple("/".join((*folder, name)) for name in complete)
     for name in complete:

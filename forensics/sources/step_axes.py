@@ -9,18 +9,21 @@ References
 .. [1] Keras 3, ``keras/src/callbacks/tensorboard.py``: ``_global_train_batch`` is raised before
    each batch; with ``update_freq=N`` it logs at multiples of N; ``evaluation_*_vs_iterations`` is
    logged at the optimizer's count of finished batches.
+.. [2] TensorFlow 1 and Estimators, ``basic_session_run_hooks.py``: ``SummarySaverHook`` reads the
+   global step after the batch, ``StepCounterHook`` writes ``global_step/sec`` beside it;
+   ``estimator.py`` evaluates at the number of finished batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 from forensics.domain.quantity import Fidelity, Quantity, StepAxis
+from forensics.sources.curve_pairs import near_pairs
 from forensics.sources.tags import Counting, Meaning
 
 _MIN_MATCHES = 3
@@ -28,6 +31,8 @@ _MIN_MATCHES = 3
 _DOMINANCE = 3
 _SAME = 1e-6
 """Relative difference of equal values: both were rounded to float32."""
+_MONITORED = "global_step/sec"
+"""Tag that tells a monitored session of TensorFlow 1, so an Estimator."""
 _MIN_EPOCHS = 3
 """Validated steps in a row that show that each of them is an epoch."""
 
@@ -60,8 +65,9 @@ def settle(drafts: Sequence[Draft]) -> None:
         draft.axis = _axis(draft)
     _recognise_unsaid_epochs(drafts)
     groups = _groups(draft for draft in drafts if draft.axis is StepAxis.BATCH)
+    monitored = {draft.writer for draft in drafts if draft.tag == _MONITORED}
     for group in groups:
-        shift = _shift(group)
+        shift = _shift(group, monitored)
         for draft in group:
             draft.shift = shift
     _align(groups)
@@ -92,8 +98,9 @@ def _recognise_unsaid_epochs(drafts: Sequence[Draft]) -> None:
         and np.all(np.diff(d.steps) == 1)
     }
     trained = {d.steps.tobytes() for d in unsaid if d.meaning.quantity is Quantity.TRAIN_LOSS}
+    epochs = validated & trained
     for draft in unsaid:
-        if draft.steps.tobytes() in validated & trained:
+        if draft.steps.tobytes() in epochs:
             draft.axis = StepAxis.EPOCH
 
 
@@ -108,8 +115,11 @@ def _groups(drafts: Iterable[Draft]) -> list[list[Draft]]:
     return list(found.values())
 
 
-def _shift(group: Sequence[Draft]) -> int:
-    """How far a counter's first batch is from 0."""
+def _shift(group: Sequence[Draft], monitored: Set[str]) -> int:
+    """How far a counter's first batch is from 0.
+
+    `monitored` are the writers of monitored sessions, which count finished batches.
+    """
     logged = [d.steps for d in group if len(d.steps)]
     if not logged:
         return 0
@@ -124,9 +134,20 @@ def _shift(group: Sequence[Draft]) -> int:
     if counting is Counting.BATCHES_OF_KERAS:
         regular = all(not np.any(steps % first) for steps in logged)
         return int(regular and (first == 1 or max(map(len, logged)) > 1))
+    if monitored and not monitored.isdisjoint(_folders(group[0].writer)):
+        return 1
     # A lost record may have been the one of step 0.
     counted = any(steps[:2].tolist() == [1, 2] for steps in logged)
     return int(counted and first == 1 and not any(d.lossy for d in group))
+
+
+def _folders(writer: str) -> Iterator[str]:
+    """Yield a writer and the directories above it: ``eval`` lies below training."""
+    yield "."
+    yield writer
+    while (end := writer.rfind("/")) > 0:
+        writer = writer[:end]
+        yield writer
 
 
 def _align(groups: Sequence[Sequence[Draft]]) -> None:
@@ -137,7 +158,9 @@ def _align(groups: Sequence[Sequence[Draft]]) -> None:
         for loss in group
         if loss.meaning.quantity is Quantity.TRAIN_LOSS
     ]
-    for (one, first), (other, second) in combinations(carriers, 2):
+    curves = [(loss.index, loss.values) for _, loss in carriers]
+    for i, j in near_pairs(curves, _MIN_MATCHES):
+        (one, first), (other, second) = carriers[i], carriers[j]
         if first.writer == second.writer:
             continue
         lag = _lag(first, second)

@@ -1,4 +1,4 @@
-"""Damage of every kind, the same for the same seed: what disks, copies and attackers do to bytes."""
+"""Damage of every kind, the same for the same seed: what disks, copies and attackers do."""
 
 from __future__ import annotations
 

@@ -6,17 +6,27 @@ A new format joins the contract by a line in `specimens`.
 from __future__ import annotations
 
 import gzip
+import io
+import json
 import random
 import struct
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from safetensors.numpy import save
+
+from forensics.domain.logged import LoggedKind
 from forensics.domain.run import InputState, ReadWarning, Run
+from forensics.recorder.files import as_bytes
 from forensics.sources.debug_dump import dumps_among, read_debug_dump
 from forensics.sources.logdir import read
+from forensics.sources.storage.place import Directory
 from tests.damage import repairs
 from tests.damage.mutations import mutated
 from tests.sources import event_writer as ew
@@ -69,6 +79,8 @@ class Specimen:
         By name; that called ``raw`` repairs no checksum.
     checked : bool
         Whether checksums cover every value, so that no wrong one may be returned.
+    packed : bool
+        Whether offsets in warnings are those of what the file unpacks to.
     observe : callable
         Reads the log directory; may raise nothing at all.
     """
@@ -77,6 +89,7 @@ class Specimen:
     files: Files
     damages: Mapping[str, Damage]
     checked: bool = True
+    packed: bool = False
     observe: Callable[[Path], Observation] = field(default_factory=lambda: observe)
 
 
@@ -85,14 +98,15 @@ def observe(root: Path) -> Observation:
     run = read(root)
     values: Counter[Hashable] = Counter()
     _add_points(run, values)
-    for checkpoint in run.checkpoints:
+    lost = _add_logged(run, values)
+    for checkpoint in run.checkpoint_stats:
         for t in checkpoint.tensors:
             numbers = (t.count, t.nan, t.pos_inf, t.neg_inf, t.zero)
             measures = tuple(map(_bits, (t.min, t.max, t.mean, t.std, t.l2_norm)))
             values[checkpoint.path, t.name, t.shape, t.dtype, numbers, measures] += 1
     complete = all(i.state is InputState.COMPLETE for i in run.inputs)
-    steps = {c.path: (c.step_source, c.step) for c in run.checkpoints}
-    return Observation(values, list(run.warnings), complete, steps)
+    steps = {c.path: (c.step_source, c.step) for c in run.checkpoint_stats}
+    return Observation(values, [*run.warnings, *lost], complete, steps)
 
 
 def _add_points(run: Run, values: Counter[Hashable]) -> None:
@@ -103,14 +117,28 @@ def _add_points(run: Run, values: Counter[Hashable]) -> None:
             values[series.writer, series.tag, point] += 1
 
 
+def _add_logged(run: Run, values: Counter[Hashable]) -> list[ReadWarning]:
+    """Add what is no scalar, decoded; returns what was lost."""
+    lost: list[ReadWarning] = []
+    for kind in LoggedKind if run.logged else ():
+        tags, warnings = run.logged.read(kind) if run.logged else ((), ())
+        lost += warnings
+        for tag in tags:
+            for row, (step, wall) in enumerate(zip(tag.steps, tag.wall_times, strict=True)):
+                cells = tuple((name, repr(column[row])) for name, column in tag.columns.items())
+                values[kind, tag.writer, tag.tag, int(step), float(wall), cells] += 1
+    return lost
+
+
 def observe_dump(root: Path) -> Observation:
     """What the reader of debug dumps finds."""
-    paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    place = Directory(root)
+    tree = place.survey()
     values: Counter[Hashable] = Counter()
-    warnings: list[ReadWarning] = []
+    warnings: list[ReadWarning] = list(tree.warnings)
     complete = True
-    for name, files in dumps_among(paths).items():
-        dump = read_debug_dump(root, name, files)
+    for name, files in dumps_among(tree.files).items():
+        dump = read_debug_dump(place, name, files)
         values.update(("op", op) for op in dump.ops)
         values.update(("value", value) for value in dump.values)
         values.update(("call", call) for call in dump.calls)
@@ -154,13 +182,19 @@ def _specimen(
     *,
     checked: bool = True,
     observe: Callable[[Path], Observation] = observe,
-    **below: repairs.Repair,
+    below: Mapping[str, repairs.Repair] | None = None,
 ) -> Specimen:
     damages: dict[str, Damage] = {"raw": partial(raw, among=among)}
-    for kind, repair in below.items():
+    for kind, repair in (below or {}).items():
         damages[kind] = partial(repaired, among=among, repair=repair)
     whole = {NEIGHBOUR: neighbour(), **files}
-    return Specimen(name, whole, damages, checked, observe)
+    return Specimen(name, whole, damages, checked, observe=observe)
+
+
+_RECORDS = {"records": repairs.mutated_record}
+_PACKED = {"stream": repairs.mutated_gzip, "records": repairs.mutated_gzip_record}
+_TABLE = {"table": repairs.mutated_table}
+_MEMBER = {"member": repairs.mutated_member}
 
 
 @cache
@@ -168,14 +202,17 @@ def specimens() -> dict[str, Specimen]:
     """All formats by name."""
     packed = gzip.compress(events(60), mtime=0)
     found = [
-        _specimen("events", {EVENTS: events(400)}, (EVENTS,), records=repairs.mutated_record),
-        _specimen(
-            "events_gzip", {EVENTS: packed}, (EVENTS,),
-            stream=repairs.mutated_gzip, records=repairs.mutated_gzip_record,
+        _specimen("events", {EVENTS: events(400)}, (EVENTS,), below=_RECORDS),
+        replace(
+            _specimen("events_gzip", {EVENTS: packed}, (EVENTS,), below=_PACKED), packed=True
         ),
         *_bundles(),
         *_keras(),
+        *_safetensors(),
+        *_orbax(),
+        *_saved_models(),
         _dump(),
+        *_logs(),
     ]  # fmt: skip
     return {specimen.name: specimen for specimen in found}
 
@@ -184,13 +221,14 @@ def events(steps: int) -> bytes:
     """Scalars in both layouts, histograms, a blob that holds records of its own, oddities."""
     source = random.Random(7)
     inner = b"".join(ew.record(source.randbytes(50)) for _ in range(4))
-    found = [ew.VERSION, ew.record(ew.double_field(1, ew.START) + ew.bytes_field(4, inner))]
+    image = ew.number_field(1, 4) + ew.number_field(2, 6) + ew.bytes_field(4, inner)
+    odd = ew.event(0, [ew.bytes_field(1, b"image") + ew.bytes_field(4, image), *_described()])
+    session = ew.bytes_field(7, ew.number_field(1, 1) + ew.bytes_field(2, b"/a/model.ckpt"))
+    found = [ew.VERSION, ew.record(odd), ew.record(ew.double_field(1, ew.START) + session)]
     for step in range(steps):
         value = source.gauss(0, 1)
-        if step % 3 == 0:
-            made = [ew.v1("loss", value), ew.v1("lr", 0.1)]
-        else:
-            made = [ew.v2("loss", value)]
+        old_way = [ew.v1("loss", value), ew.v1("lr", 0.1)]
+        made = [ew.v2("loss", value)] if step % 3 else old_way
         if step % 20 == 0:
             wide = ew.tensor(2, (1,), ew.double_field(6, value))
             bars = ew.tensor(2, (4, 3), ew.bytes_field(4, source.randbytes(96)))
@@ -204,6 +242,24 @@ def events(steps: int) -> bytes:
     return b"".join(found)
 
 
+def _described() -> list[bytes]:
+    """Values that their metadata tells apart: a text, a sound, images, hyperparameters."""
+
+    def value(tag: bytes, plugin: bytes, *strings: bytes, content: bytes = b"") -> bytes:
+        named = ew.bytes_field(1, plugin) + ew.bytes_field(2, content)
+        stored = b"".join(ew.bytes_field(8, text) for text in strings)
+        tensor = ew.bytes_field(8, ew.tensor(7, (len(strings),), stored)) if strings else b""
+        return ew.bytes_field(1, tag) + tensor + ew.bytes_field(9, ew.bytes_field(1, named))
+
+    rate = ew.bytes_field(1, b"lr") + ew.bytes_field(2, ew.double_field(2, 0.1))
+    return [
+        value(b"note", b"text", b"**said**"),
+        value(b"sound", b"audio", b"RIFF\x24\0\0\0WAVEfmt ", b"OggS"),
+        value(b"images", b"images", b"6", b"4", b"png", b"jpeg"),
+        value(b"start", b"hparams", content=ew.bytes_field(3, ew.bytes_field(1, rate))),
+    ]
+
+
 def neighbour() -> bytes:
     return ew.VERSION + ew.scalars("neighbour", [1.0, 0.5, float("nan")], wall=ew.START - 900)
 
@@ -215,12 +271,10 @@ def _bundles() -> list[Specimen]:
         files = {path.name: path.read_bytes() for path in sorted(root.iterdir())}
         index = next(name for name in files if name.endswith(".index"))
         data = next(name for name in files if ".data-" in name)
-        table = {"table": repairs.mutated_table}
-        found.append(_specimen(f"index_{folder}", files, (index,), **table))
+        found.append(_specimen(f"index_{folder}", files, (index,), below=_TABLE))
         specimen = _specimen(f"data_{folder}", files, (data,))
-        tensor = partial(tensor_repaired, index=index, data=data)
-        damages = {**specimen.damages, "tensor": tensor}
-        found.append(Specimen(specimen.name, specimen.files, damages))
+        tensor: Damage = partial(tensor_repaired, index=index, data=data)
+        found.append(replace(specimen, damages={**specimen.damages, "tensor": tensor}))
     return found
 
 
@@ -229,9 +283,8 @@ def _keras() -> list[Specimen]:
         return {name: (DATA / "damage" / name).read_bytes() for name in names}
 
     shards = ("sharded.weights.json", "sharded_00000.weights.h5", "sharded_00001.weights.h5")
-    member = {"member": repairs.mutated_member}
     return [
-        _specimen("keras_archive", content("model.keras"), ("model.keras",), **member),
+        _specimen("keras_archive", content("model.keras"), ("model.keras",), below=_MEMBER),
         _specimen("weights_h5", content("model.weights.h5"), ("model.weights.h5",), checked=False),
         _specimen("legacy_h5", content("legacy.h5"), ("legacy.h5",), checked=False),
         _specimen("sharded_weights", content(*shards), shards, checked=False),
@@ -239,13 +292,66 @@ def _keras() -> list[Specimen]:
     ]
 
 
+def _safetensors() -> list[Specimen]:
+    source = np.random.default_rng(11)
+    arrays = {f"layer.{i}.weight": source.normal(size=(4, i)).astype("f4") for i in range(6)}
+    whole = save({**arrays, "n": np.array(3)}, {"format": "np", "global_step": "12"})
+    parts = {
+        f"m-0000{i}-of-00002.safetensors": {
+            k: v for k, v in arrays.items() if int(k[6]) % 2 == i % 2
+        }
+        for i in (1, 2)
+    }
+    where = {tensor: file for file, part in parts.items() for tensor in part}
+    files = {file: save(part) for file, part in parts.items()}
+    files["m.safetensors.index.json"] = json.dumps({"weight_map": where}).encode()
+    one = {"m.safetensors": whole}
+    return [
+        _specimen("safetensors", one, tuple(one), checked=False),
+        _specimen("safetensors_parts", files, tuple(files), checked=False),
+    ]
+
+
+def _archived(archive: str, *, keep: str = "") -> dict[str, bytes]:
+    """Files of a recorded directory whose paths begin with `keep`."""
+    with zipfile.ZipFile(DATA / archive) as packed:
+        names = [n for n in packed.namelist() if n.startswith(keep) and n != "truth.json"]
+        return {name: packed.read(name) for name in names}
+
+
+def _orbax() -> list[Specimen]:
+    found = []
+    for name in ("database_zarr2", "folders_zarr2", "folders_zarr3", "keras"):
+        files = _archived(f"orbax/{name}.zip", keep="run/1/" if name == "keras" else "")
+        read_too = tuple(
+            n for n in files if not n.endswith(("_sharding", "commit_success.txt", "process_0"))
+        )
+        below = {"record": repairs.mutated_ocdbt} if "database" in name else None
+        among = tuple(n for n in read_too if "/d/" in n or n.endswith(".ocdbt")) if below else ()
+        specimen = _specimen(f"orbax_{name}", files, read_too, checked=False)
+        if below:
+            record: Damage = partial(repaired, among=among, repair=repairs.mutated_ocdbt)
+            specimen = replace(specimen, damages={**specimen.damages, "record": record})
+        found.append(specimen)
+    return found
+
+
+def _saved_models() -> list[Specimen]:
+    model = _archived("saved_models/keras2.zip", keep="model_2/")
+    among = tuple(name for name in model if name.endswith(".pb"))
+    logs = _archived("saved_models/estimator.zip", keep="logs/")
+    events = {name: data for name, data in logs.items() if "tfevents" in name}
+    saved = {name: data for name, data in logs.items() if "model.ckpt" in name}
+    meta = tuple(name for name in saved if name.endswith(".meta"))
+    graph = _specimen("logged_graph", events, tuple(events), below=_RECORDS)
+    return [
+        _specimen("saved_model", model, among, checked=False),
+        _specimen("meta_graph", saved, meta, checked=False),
+        replace(graph, damages={"records": graph.damages["records"]}),
+    ]
+
+
 def _recorded_state() -> Specimen:
-    import io
-
-    import numpy as np
-
-    from forensics.recorder.files import as_bytes
-
     def described(role: str, path: str, dtype: str) -> dict[str, object]:
         return {"owner": "model", "role": role, "place": 0, "path": path, "dtype": dtype}
 
@@ -259,18 +365,37 @@ def _recorded_state() -> Specimen:
     }
     source = np.random.default_rng(5)
     out = io.BytesIO()
-    np.savez(
-        out,
-        **{"0": source.normal(size=(8, 5)).astype("f4"), "1": source.normal(size=40).astype("f4")},
-        **{"2": np.array(40, np.int64), "index": as_bytes(index)},
-    )
+    arrays: dict[str, Any] = {
+        "0": source.normal(size=(8, 5)).astype("f4"),
+        "1": source.normal(size=40).astype("f4"),
+        "2": np.array(40, np.int64),
+        "index": as_bytes(index),
+    }
+    np.savez(out, **arrays)
     name = "flight/state-000000040.npz"
-    member = {"member": repairs.mutated_member}
-    return _specimen("recorded_state", {name: out.getvalue()}, (name,), **member)
+    return _specimen("recorded_state", {name: out.getvalue()}, (name,), below=_MEMBER)
+
+
+def _logs() -> list[Specimen]:
+    """Evidence that is no event file; of these only W&B's runs have checksums."""
+    names = {
+        "progress_text": "keras3_verbose1.out",
+        "csv_log": "keras3_logger.csv",
+        "lightning_csv": "metrics.csv",
+        "trainer_state": "trainer_state.json",
+    }
+    found = []
+    for kind, name in names.items():
+        folder = DATA / "logs" / ("version_0" if name == "metrics.csv" else "")
+        content = (folder / name).read_bytes()
+        found.append(_specimen(kind, {name: content}, (name,), checked=False))
+    run = "run-offline.wandb"
+    content = (DATA / "logs" / run).read_bytes()
+    below = {"records": repairs.mutated_wandb_record}
+    return [*found, _specimen("wandb_run", {run: content}, (run,), below=below)]
 
 
 def _dump() -> Specimen:
     root = DATA / "damage" / "tfdbg2"
     files = {f"tfdbg2/{path.name}": path.read_bytes() for path in sorted(root.iterdir())}
-    below = {"records": repairs.mutated_record}
-    return _specimen("debug_dump", files, tuple(files), observe=observe_dump, **below)
+    return _specimen("debug_dump", files, tuple(files), observe=observe_dump, below=_RECORDS)

@@ -12,7 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forensics.errors import Damaged
-from forensics.sources.events.histogram_rows import decode_rows, empty_histograms
+from forensics.sources.events.histogram_batches import (
+    Histograms,
+    decode_bucket_tensors,
+    decode_protos,
+)
 from forensics.sources.events.histograms import Histogram, bucket_tensor, histogram_proto
 from tests.sources import event_writer as ew
 
@@ -113,10 +117,13 @@ def test_broken_buckets(message: bytes) -> None:
 
 
 def together(messages: list[bytes], *, tensors: bool) -> list[Any]:
-    """Decode messages of one length as rows; what is damaged is None."""
-    rows = np.frombuffer(b"".join(messages), np.uint8).reshape(len(messages), -1)
-    into = empty_histograms(len(messages))
-    decode_rows(rows, np.arange(len(messages)), tensors, into)
+    """Decode messages that lie one after the other, with some bytes between; None if damaged."""
+    data = b"\x3a".join(messages)
+    lengths = np.array([len(message) for message in messages], np.int64)
+    starts = np.cumsum(lengths + 1) - lengths - 1
+    into = Histograms.room_for(len(messages))
+    decode = decode_bucket_tensors if tensors else decode_protos
+    decode(np.frombuffer(data, np.uint8), starts, lengths, np.arange(len(messages)), into)
     broken = {index for index, _ in into.faults}
     assert broken == {i for i, limits in enumerate(into.limits) if limits is None}
     parts = zip(into.limits, into.counts, into.numbers, strict=True)
@@ -142,7 +149,7 @@ def one_by_one(messages: list[bytes], *, tensors: bool) -> list[Any]:
 
 
 @given(st.data())
-def test_protos_as_rows(data: st.DataObject) -> None:
+def test_protos_together(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 4))
     five = st.lists(numbers, min_size=5, max_size=5)
     drawn = data.draw(
@@ -155,7 +162,7 @@ def test_protos_as_rows(data: st.DataObject) -> None:
 
 
 @given(st.data())
-def test_buckets_as_rows(data: st.DataObject) -> None:
+def test_buckets_together(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 3))
     made = []
     for _ in range(data.draw(st.integers(0, 6))):
@@ -168,7 +175,7 @@ def test_buckets_as_rows(data: st.DataObject) -> None:
 
 
 @given(st.data())
-def test_mutants_as_rows(data: st.DataObject) -> None:
+def test_mutants_together(data: st.DataObject) -> None:
     tensors = data.draw(st.booleans())
     sound = buckets([(0, 1, 2), (1, 3, 4)]) if tensors else proto([1, 2], [3, 4], [1, 2, 3, 4, 5])
     made = []
@@ -181,9 +188,7 @@ def test_mutants_as_rows(data: st.DataObject) -> None:
 
 
 def _same_either_way(messages: list[bytes], *, tensors: bool) -> None:
-    for length in {len(message) for message in messages}:
-        some = [message for message in messages if len(message) == length]
-        assert together(some, tensors=tensors) == one_by_one(some, tensors=tensors)
+    assert together(messages, tensors=tensors) == one_by_one(messages, tensors=tensors)
 
 
 @given(

@@ -117,3 +117,22 @@ def test_keras_and_custom_batch_loss_agree_after_alignment() -> None:
     stock = draft("batch_loss", range(1, 21), values, "tensorboard/train")
     assert settled(custom, stock) == [(BATCH, 0), (BATCH, 1)]
     assert custom.index.tolist() == stock.index.tolist()
+
+
+def test_an_estimator_counts_finished_batches() -> None:
+    found = settled(
+        draft("global_step/sec", [101, 201], writer="."),
+        draft("loss", [1, 101, 201], writer="."),
+        draft("loss", [250], writer="eval"),
+        draft("epoch_loss", [1], writer="."),
+    )
+    assert found == [(BATCH, 1), (BATCH, 1), (BATCH, 1), (EPOCH, 0)]
+
+
+def test_a_monitored_session_beside_another_writer() -> None:
+    found = settled(
+        draft("global_step/sec", [100], writer="run/a"),
+        draft("loss", [10, 20], writer="run/a"),
+        draft("loss", [10, 20], writer="run/ab"),
+    )
+    assert found == [(BATCH, 1), (BATCH, 1), (BATCH, 0)]

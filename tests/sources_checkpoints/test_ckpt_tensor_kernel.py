@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from forensics.domain.run import TensorKind, TensorStats
 from forensics.sources.checkpoints import tensor_tiers
 from forensics.sources.checkpoints.dtypes import numpy_dtype
-from forensics.sources.checkpoints.tensor_blocks import BLOCK, COLUMNS, COUNT, LANES
+from forensics.sources.checkpoints.tensor_blocks import BLOCK, COLUMNS, COUNT, LANES, Totals
 from forensics.sources.checkpoints.tensor_encodings import encoding_of
 from forensics.sources.checkpoints.tensor_stats import TensorSummary, statistics
 
@@ -53,8 +53,10 @@ def both(raw: Array, dtype: str) -> tuple[Any, Any]:
     assert kernel is not None
     for measure in (tensor_tiers.in_numpy, kernel):
         records = np.zeros((-(-len(raw) // BLOCK), COLUMNS))
-        totals = measure(raw, encoding, records)
-        answers.append((totals, records[records[:, COUNT] > 0].view(np.int64).tolist()))
+        totals = Totals()
+        measure(raw, encoding, records, totals)
+        found = (totals.counts.tolist(), totals.limits.tolist())
+        answers.append((found, records[records[:, COUNT] > 0].view(np.int64).tolist()))
     return answers[0], answers[1]
 
 

@@ -231,10 +231,24 @@ def test_steps(scan: CheckpointScan) -> None:
 def test_settings(scan: CheckpointScan) -> None:
     for path in ("adam/ckpt-1", "scaled/ckpt-1", "adam.weights.h5", "scaled.weights.h5"):
         assert named(scan, path).config == {"optimizer": "Adam", "learning_rate": 0.01}
-    assert named(scan, "adam.keras").config == {
+    import keras
+
+    settings = dict(named(scan, "adam.keras").config)
+    options = settings.pop("optimizer_config")
+    assert (options["beta_1"], options["epsilon"], options["amsgrad"]) == (0.9, 1e-7, False)
+    assert settings.pop("date_saved")
+    assert {(i["layer"], i["weight"], i["initializer"]) for i in settings.pop("initializers")} >= {
+        ("first", "kernel", "GlorotUniform"), ("norm", "gamma", "Ones"), ("last", "bias", "Zeros"),
+    }  # fmt: skip
+    assert settings == {
         "optimizer": "Adam",
         "learning_rate": 0.01,
         "loss": "mse",
+        "metrics": ["mae"],
+        "keras_version": keras.__version__,
+        "run_eagerly": False,
+        "steps_per_execution": 1,
+        "jit_compile": False,
         "activations": [
             {"layer": "first", "activation": "relu"},
             {"layer": "last", "activation": "linear"},

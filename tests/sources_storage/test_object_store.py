@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from forensics.domain.run import InputState
-from forensics.errors import UsageError
+from forensics.errors import NothingToAnalyze, UsageError
 from forensics.sources import logdir
 from forensics.sources.checkpoints.scan import read_checkpoints
 from forensics.sources.events.event_file import read_event_file
+from forensics.sources.logs.search import HEAD
 from forensics.sources.storage import read_ahead
 from forensics.sources.storage.early import HELD
 from forensics.sources.storage.object_store import ObjectStore
@@ -162,3 +163,10 @@ def test_a_size_that_is_not_told_is_refused() -> None:
     fake.info = lambda path: {"size": None, "type": "file"}  # type: ignore[method-assign]
     with pytest.raises(UsageError, match="does not say how large"):
         logdir.read_place(store(fake))
+
+
+def test_of_files_that_may_be_no_logs_only_the_beginning_is_fetched() -> None:
+    fake = FakeFilesystem({"bucket/run/big.csv": b"\0" * (1 << 20)})
+    with pytest.raises(NothingToAnalyze):
+        logdir.read_place(store(fake))
+    assert [end - start for _, start, end in fake.requests] == [HEAD]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forensics.sources.storage import read_ahead
-from forensics.sources.storage.read_ahead import AHEAD, KEPT, ReadAhead
+from forensics.sources.storage.read_ahead import AHEAD, KEPT, Beginning, ReadAhead
 
 CONTENT = bytes(range(256)) * 2
 
@@ -68,6 +68,20 @@ def test_a_look_here_and_there_fetches_nothing_else(threads: ThreadPoolExecutor)
     for offset in (500, 100, 300):
         blocks.read(offset, 4)
     assert sorted(server.asked) == [96, 288, 496]
+
+
+@pytest.mark.parametrize("count", [4, 16])
+def test_a_beginning_that_is_under_way_is_not_fetched_again(
+    threads: ThreadPoolExecutor, count: int
+) -> None:
+    server = Server()
+    first = Beginning(threads.submit(lambda: CONTENT[:count]), count)
+    blocks = ReadAhead(server.fetch, len(CONTENT), threads, first)
+    assert blocks.read(0, 4) == CONTENT[:4]
+    assert server.asked == []
+    assert blocks.read(0, 30) == CONTENT[:30]
+    assert blocks.read(2, 2) == CONTENT[2:4]
+    assert server.asked.count(0) == (count < 16)
 
 
 def test_an_error_is_met_where_it_lies(threads: ThreadPoolExecutor) -> None:

@@ -90,7 +90,7 @@ def test_a_neighbour_with_the_same_beginning_is_another_run(s3: Bucket) -> None:
 
 def test_more_files_than_one_page_of_a_listing(s3: Bucket) -> None:
     (events,) = (BUNDLES / "logs").iterdir()
-    s3.put_many((f"run/notes-{index}.txt" for index in range(1001)), b"x")
+    s3.put_many((f"run/image-{index}.png" for index in range(1001)), b"x")
     s3.put("run/z.tfevents", events.read_bytes())
     assert [i.path for i in read(f"s3://{BUCKET}/run").inputs] == ["z.tfevents"]
 

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from forensics.domain.run import CheckpointFormat
 from forensics.errors import Damaged
-from forensics.sources.checkpoints.bundle_entries import BundleIndex, Entry, read_index
+from forensics.sources.checkpoints.bundle_entries import Entry
+from forensics.sources.checkpoints.bundle_index import BundleIndex, read_index
 from forensics.sources.checkpoints.bundle_meaning import BundleMeaning
-from forensics.sources.checkpoints.bundle_strings import strings
+from forensics.sources.checkpoints.bundle_slices import Slice, Stream, joined
+from forensics.sources.checkpoints.bundle_strings import strings, verify_variants
 from forensics.sources.checkpoints.bundle_table import FOOTER_BYTES, is_table
 from forensics.sources.checkpoints.checkpoint_format import Claim, OpenCheckpoint, Unopened
-from forensics.sources.checkpoints.file_pieces import file_pieces, verified_pieces
+from forensics.sources.checkpoints.dtypes import numpy_dtype
+from forensics.sources.checkpoints.file_pieces import (
+    file_pieces,
+    read_piece,
+    verified_pieces,
+    verify,
+)
 from forensics.sources.checkpoints.object_graph import GRAPH_KEY
 from forensics.sources.checkpoints.stored_tensor import StoredTensor
+from forensics.sources.checksum import crc32c
 from forensics.sources.storage.blob import IN_MEMORY, Blob, NotRegular
 from forensics.sources.storage.place import Place
 
@@ -41,24 +51,39 @@ class TensorBundle:
 
     def fill(self, checkpoint: OpenCheckpoint) -> None:
         """Read the index, open the shards, and list the tensors in them."""
-        prefix, contents = checkpoint.claim.name, checkpoint.contents
-        if prefix + _INDEX not in checkpoint.claim.files:
-            detail = "there are data shards and no index: an unfinished save, or a file was lost"
-            contents.lose(prefix + _INDEX, "missing_index", detail)
-            return
-        index = _read_index(checkpoint, prefix + _INDEX)
-        shards = _open_shards(checkpoint, index)
-        checkpoint.parallel = True
-        graph = None
-        for entry in index.entries:
-            parts = index.slices[entry.name] if entry.slices else (entry,)
-            if any(part.shard not in shards for part in parts):
-                continue
-            if entry.name == GRAPH_KEY:
-                graph = _graph(checkpoint, shards[entry.shard], entry)
-            else:
-                checkpoint.stored.append(_stored(entry, parts, shards))
-        checkpoint.judge = BundleMeaning(index, graph, prefix)
+        meaning = list_bundle(checkpoint, checkpoint.claim.name)
+        if meaning is not None:
+            checkpoint.judge = meaning
+
+
+def list_bundle(checkpoint: OpenCheckpoint, prefix: str) -> BundleMeaning | None:
+    """List the tensors of a bundle that is a checkpoint, or a part of one.
+
+    Returns
+    -------
+    BundleMeaning or None
+        Says what they are for; None where there is no index.
+    """
+    if prefix + _INDEX not in checkpoint.claim.files:
+        detail = "there are data shards and no index: an unfinished save, or a file was lost"
+        checkpoint.contents.lose(prefix + _INDEX, "missing_index", detail)
+        return None
+    index = _read_index(checkpoint, prefix + _INDEX)
+    shards = _open_shards(checkpoint, index, prefix)
+    checkpoint.parallel = True
+    graph = None
+    for entry in index.entries:
+        slices = index.slices.get(entry.name, ())
+        needed = [part.entry for part in slices] if entry.slices else [entry]
+        if any(part.shard not in shards for part in needed):
+            continue
+        if entry.name == GRAPH_KEY:
+            graph = _graph(checkpoint, shards[entry.shard], entry)
+        elif entry.slices:
+            checkpoint.stored.append(_partitioned(entry, slices, shards))
+        else:
+            checkpoint.stored.append(_whole(entry, shards[entry.shard]))
+    return BundleMeaning(index, graph, prefix)
 
 
 def _is_index(name: str, place: Place) -> bool:
@@ -78,7 +103,7 @@ def _read_index(checkpoint: OpenCheckpoint, name: str) -> BundleIndex:
     return read_index(blob.whole, name)
 
 
-def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex) -> dict[int, Blob]:
+def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex, prefix: str) -> dict[int, Blob]:
     """Shards that tensors lie in, without those that are not there."""
     tensors: dict[int, int] = {}
     for entry in index.stored:
@@ -86,7 +111,7 @@ def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex) -> dict[int, Bl
     found: dict[int, Blob] = {}
     contents = checkpoint.contents
     for shard, count in sorted(tensors.items()):
-        name = f"{checkpoint.claim.name}.data-{shard:05d}-of-{index.shards:05d}"
+        name = f"{prefix}.data-{shard:05d}-of-{index.shards:05d}"
         try:
             found[shard] = checkpoint.blob(name, DATA_KIND)
         except Unopened as error:
@@ -109,17 +134,44 @@ def _graph(checkpoint: OpenCheckpoint, blob: Blob, entry: Entry) -> bytes | None
     return bytes(found[0]) if found else None
 
 
-def _stored(entry: Entry, parts: Sequence[Entry], shards: dict[int, Blob]) -> StoredTensor:
+def _whole(entry: Entry, blob: Blob) -> StoredTensor:
     def pieces() -> Iterator[memoryview]:
-        for part in parts:
-            yield from _pieces(shards[part.shard], part)
+        if entry.dtype == "string":
+            strings(blob, entry)
+        elif entry.dtype == "variant":
+            verify_variants(blob, entry)
+        if not entry.numeric:
+            return file_pieces(blob, entry.offset, entry.size)
+        return verified_pieces(blob, entry.offset, entry.size, entry.crc, entry.name)
 
     return StoredTensor(entry.name, entry.shape, entry.dtype, pieces)
 
 
-def _pieces(blob: Blob, entry: Entry) -> Iterator[memoryview]:
-    if entry.dtype == "string":
-        strings(blob, entry)
-    if not entry.numeric:
-        return file_pieces(blob, entry.offset, entry.size)
-    return verified_pieces(blob, entry.offset, entry.size, entry.crc, entry.name)
+def _partitioned(entry: Entry, slices: Sequence[Slice], shards: dict[int, Blob]) -> StoredTensor:
+    def pieces() -> Iterator[memoryview]:
+        if not entry.numeric:
+            return chain.from_iterable(
+                _whole(part.entry, shards[part.entry.shard]).pieces() for part in slices
+            )
+        streams = [_stream(part.entry, shards[part.entry.shard]) for part in slices]
+        return joined(entry.shape, numpy_dtype(entry.dtype).itemsize, slices, streams)
+
+    return StoredTensor(entry.name, entry.shape, entry.dtype, pieces)
+
+
+def _stream(entry: Entry, blob: Blob) -> Stream:
+    """Bytes of a slice as they are asked for; all of them are there, or none is read."""
+    done, crc = 0, 0
+
+    def read(count: int) -> memoryview:
+        nonlocal done, crc
+        if done == 0:
+            blob.read(entry.offset + entry.size, 0)
+        data = read_piece(blob, entry.offset + done, count)
+        done, crc = done + count, crc32c(data, crc)
+        return data
+
+    def finish() -> None:
+        verify(blob, entry.offset, entry.size, crc, entry.crc, entry.name)
+
+    return Stream(read, finish)

@@ -7,7 +7,7 @@ from typing import Any
 
 from forensics.domain.run import TensorKind
 from forensics.errors import Damaged
-from forensics.sources.checkpoints.bundle_entries import BundleIndex
+from forensics.sources.checkpoints.bundle_index import BundleIndex
 from forensics.sources.checkpoints.contents import Contents, single_float, single_integer
 from forensics.sources.checkpoints.object_graph import (
     VALUE_SUFFIX,
@@ -59,7 +59,9 @@ class BundleMeaning:
         try:
             judged = roles(parse_graph(self.graph, f"{self.prefix}.index"), integers, floats)
         except Damaged as error:
-            contents.fail(error)
+            # Its offset is one of the graph, which is no file.
+            detail = f"byte {error.offset} of the object graph: {error.detail}"
+            contents.lose(f"{self.prefix}.index", error.kind, detail)
             return None
         self._compare_keys(judged, contents)
         return judged

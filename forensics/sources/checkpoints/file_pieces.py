@@ -1,7 +1,12 @@
-"""A tensor that lies in a file as one stretch of bytes, in pieces, and checked where it can be."""
+"""A tensor that lies in a file as one stretch of bytes, in pieces, and checked where it can be.
+
+Large local files are read into buffers that are used again: a fresh one costs more in page faults
+than the copy itself, and a mapped file that shrinks would end the process.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from forensics.errors import Damaged
@@ -9,22 +14,62 @@ from forensics.sources.checkpoints.stored_tensor import PIECE
 from forensics.sources.checksum import crc32c, unmask
 from forensics.sources.storage.blob import Blob
 
+READ = PIECE
+"""Bytes read at once: mostly they are still in the second-level cache when they are summed up."""
+_SMALL = 1 << 16
+"""Bytes up to which a fresh buffer costs nothing."""
+_IDLE: list[bytearray] = []
+"""Buffers that nobody reads into at the moment."""
+
 
 def file_pieces(blob: Blob, offset: int, size: int) -> Iterator[memoryview]:
-    """Bytes of a file, at most `PIECE` at a time.
+    """Bytes of a file, at most `PIECE` at a time; each piece is overwritten by the next.
 
     Raises
     ------
     Damaged
         The file does not hold them, or cannot be read.
     """
-    blob.read(offset + size, 0)  # All of it is there, or nothing is read.
+    if blob.descriptor is None or size <= _SMALL or offset < 0 or offset + size > blob.size:
+        return _ranges(blob, offset, size)
+    return _reused(blob, blob.descriptor, offset, size)
+
+
+def _ranges(blob: Blob, offset: int, size: int) -> Iterator[memoryview]:
+    """Ask for one piece after the other; the first question is whether all of it is there."""
+    read_piece(blob, offset + size, 0)
     for start in range(offset, offset + size, PIECE):
-        try:
-            yield blob.read(start, min(PIECE, offset + size - start))
-        except OSError as error:
-            why = error.strerror or type(error).__name__
-            raise Damaged(blob.name, start, "read_error", f"it cannot be read: {why}") from None
+        yield read_piece(blob, start, min(PIECE, offset + size - start))
+
+
+def read_piece(blob: Blob, offset: int, count: int) -> memoryview:
+    """Bytes of a file, where a failure to read it is damage."""
+    try:
+        return blob.read(offset, count)
+    except OSError as error:
+        raise _failed(blob, offset, error) from None
+
+
+def _reused(blob: Blob, descriptor: int, offset: int, size: int) -> Iterator[memoryview]:
+    buffer = _IDLE.pop() if _IDLE else bytearray(READ)
+    view, end = memoryview(buffer), offset + size
+    try:
+        while offset < end:
+            try:
+                count = os.preadv(descriptor, [view[: min(READ, end - offset)]], offset)
+            except OSError as error:
+                raise _failed(blob, offset, error) from None
+            if count == 0:
+                raise Damaged(blob.name, offset, "truncated", "the file shrank while it was read")
+            yield view[:count]
+            offset += count
+    finally:
+        _IDLE.append(buffer)
+
+
+def _failed(blob: Blob, offset: int, error: OSError) -> Damaged:
+    why = error.strerror or type(error).__name__
+    return Damaged(blob.name, offset, "read_error", f"it cannot be read: {why}")
 
 
 def verified_pieces(
@@ -41,6 +86,11 @@ def verified_pieces(
     for piece in file_pieces(blob, offset, size):
         crc = crc32c(piece, crc)
         yield piece
+    verify(blob, offset, size, crc, masked_crc, name)
+
+
+def verify(blob: Blob, offset: int, size: int, crc: int, masked_crc: int, name: str) -> None:
+    """Compare the checksum of a stretch with the masked one that was promised."""
     if crc != unmask(masked_crc):
         raise Damaged(
             blob.name, offset, "crc_mismatch", f"the {size} bytes of {name!r} fail their checksum"

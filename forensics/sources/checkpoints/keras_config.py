@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from forensics.sources.checkpoints.contents import shortest
+from forensics.sources.checkpoints.keras_layers import layer_settings
+from forensics.sources.checkpoints.keras_serialised import (
+    class_name,
+    mapping_of,
+    name_of,
+    plain,
+    text_of,
+)
 
-_MAX_DEPTH = 200
-_ACTIVATION_LAYERS = {
-    "ELU": "elu", "LeakyReLU": "leaky_relu", "PReLU": "prelu", "ReLU": "relu", "Softmax": "softmax",
-    "ThresholdedReLU": "thresholded_relu",
-}  # fmt: skip
-_ACTIVATION_KEYS = ("activation", "recurrent_activation")
+_MAX_METRICS = 1000
+_EXECUTION = ("steps_per_execution", "jit_compile", "run_eagerly")
 
 
 def parse_json(text: str | bytes) -> Mapping[str, Any]:
@@ -39,54 +43,99 @@ def settings(model: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        Those found of: ``optimizer`` (class name), ``learning_rate`` (of a schedule: the initial
-        one) and ``learning_rate_schedule`` (class name), ``loss`` and ``loss_from_logits``,
-        ``activations`` (list of ``{"layer", "activation"}``), ``dtype_policy``.
+        Those found of: ``optimizer`` (class name) and ``optimizer_config`` (its numbers and words,
+        clipping and weight decay among them), ``learning_rate`` (of a schedule: the initial one),
+        ``learning_rate_schedule`` (class name) and ``learning_rate_schedule_config``,
+        ``loss_scale`` (of a loss-scaling optimizer), ``loss``, ``loss_from_logits``,
+        ``loss_config`` and ``loss_weights``, ``metrics``, ``steps_per_execution``, ``jit_compile``,
+        ``run_eagerly``, ``activations``, ``initializers``, ``regularizers`` and ``constraints``
+        (lists of ``{"layer", ...}``), ``dtype_policy`` and, of layers that have another,
+        ``layer_policies``.
     """
-    config = _mapping(model.get("config"))
+    config = mapping_of(model.get("config"))
+    policy = name_of(config.get("dtype"))
     found = {
-        **_compiled(_mapping(model.get("compile_config"))),
-        "activations": list(_activations(model, 0)) or None,
-        "dtype_policy": _named(config.get("dtype")),
+        **_compiled(mapping_of(model.get("compile_config"))),
+        **layer_settings(model, policy),
+        "dtype_policy": policy,
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in found.items() if value not in (None, [], {})}
 
 
 def legacy_settings(attributes: Mapping[str, str]) -> dict[str, Any]:
-    """Find the settings in an ``.h5`` model's attributes; what is no JSON is left out."""
-    parts: dict[str, Mapping[str, Any]] = {}
-    for name in ("model_config", "training_config"):
-        try:
-            parts[name] = parse_json(attributes.get(name, ""))
-        except ValueError:
-            parts[name] = {}
+    """Find the settings in an ``.h5`` model's attributes.
+
+    Raises
+    ------
+    ValueError
+        One that is there is no JSON.
+    """
+    names = ("model_config", "training_config")
+    parts = {name: parse_json(attributes.get(name) or "{}") for name in names}
     training = parts["training_config"]
-    compiled = {"optimizer": training.get("optimizer_config"), "loss": training.get("loss")}
-    return settings({**parts["model_config"], "compile_config": compiled})
+    compiled = {**training, "optimizer": training.get("optimizer_config")}
+    found = settings({**parts["model_config"], "compile_config": compiled})
+    return {**found, **saved_with(attributes)}
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+def saved_with(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Find what a model was saved with, and when."""
+    names = ("keras_version", "backend", "date_saved")
+    found = {name: text_of(metadata.get(name)) for name in names}
+    return {key: value for key, value in found.items() if value}
 
 
 def _compiled(compiled: Mapping[str, Any]) -> dict[str, Any]:
-    optimizer = _mapping(compiled.get("optimizer"))
-    options = _mapping(optimizer.get("config"))
-    inner = _mapping(options.get("inner_optimizer"))
+    optimizer = mapping_of(compiled.get("optimizer"))
+    options = mapping_of(optimizer.get("config"))
+    inner = mapping_of(options.get("inner_optimizer"))
+    scale = None
     if inner:
-        optimizer, options = inner, _mapping(inner.get("config"))
-    rate = options.get("learning_rate")
-    schedule = _mapping(rate)
+        scale = plain(options)
+        optimizer, options = inner, mapping_of(inner.get("config"))
+    rate = options.get("learning_rate", options.get("lr"))
+    schedule = mapping_of(rate)
     if schedule:
-        rate = _mapping(schedule.get("config")).get("initial_learning_rate")
+        rate = mapping_of(schedule.get("config")).get("initial_learning_rate")
     loss = compiled.get("loss")
+    of_loss = mapping_of(mapping_of(loss).get("config"))
     return {
-        "optimizer": _text(optimizer.get("class_name")),
+        "optimizer": class_name(optimizer),
+        "optimizer_config": plain(options),
         "learning_rate": shortest(rate) if isinstance(rate, float) else None,
-        "learning_rate_schedule": _text(schedule.get("class_name")),
+        "learning_rate_schedule": class_name(schedule),
+        "learning_rate_schedule_config": plain(mapping_of(schedule.get("config"))),
+        "loss_scale": scale,
         "loss": _loss_name(loss),
-        "loss_from_logits": _mapping(_mapping(loss).get("config")).get("from_logits"),
+        "loss_from_logits": of_loss.get("from_logits"),
+        "loss_config": plain(of_loss),
+        "loss_weights": _weights(compiled.get("loss_weights")),
+        "metrics": _metric_names(compiled.get("metrics")),
+        **{key: plain(compiled).get(key) for key in _EXECUTION},
     }
+
+
+def _weights(value: object) -> object:
+    """Weights of losses: a number, or a list or mapping of numbers."""
+    if isinstance(value, list):
+        return [v for v in value if isinstance(v, float)]
+    return plain(value) if isinstance(value, dict) else plain({"": value}).get("")
+
+
+def _metric_names(value: object) -> list[str]:
+    """Names of metrics, of all outputs one after another."""
+    found: list[str] = []
+    waiting = [value]
+    while waiting and len(found) < _MAX_METRICS:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(reversed(item))
+        elif isinstance(item, dict) and "class_name" not in item:
+            waiting.extend(reversed(item.values()))
+        else:
+            name = name_of(item)
+            found += [name] if name else []
+    return found
 
 
 def _loss_name(loss: object) -> Any:
@@ -95,40 +144,4 @@ def _loss_name(loss: object) -> Any:
         return [_loss_name(item) for item in loss]
     if isinstance(loss, dict) and "class_name" not in loss:
         return {str(key): _loss_name(item) for key, item in loss.items()}
-    return _named(loss)
-
-
-def _text(value: object) -> str | None:
-    # JSON can spell half a surrogate pair, UTF-8 cannot.
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
-
-
-def _named(value: object) -> str | None:
-    """Name of something serialised: a plain name, a function, or a configured object."""
-    serialised = _mapping(value)
-    if not serialised:
-        return _text(value)
-    config = serialised.get("config")
-    if serialised.get("class_name") in ("function", "DTypePolicy"):
-        return _text(config) or _text(_mapping(config).get("name"))
-    return _text(_mapping(config).get("name")) or _text(serialised.get("class_name"))
-
-
-def _activations(node: object, depth: int) -> Iterator[dict[str, str]]:
-    """Activation of each layer, in the order of the configuration, nested models included."""
-    layer = _mapping(node)
-    config = _mapping(layer.get("config"))
-    if not config or depth > _MAX_DEPTH:
-        return
-    name = _text(config.get("name"))
-    plain = _ACTIVATION_LAYERS.get(_text(layer.get("class_name")) or "")
-    if name and plain:
-        yield {"layer": name, "activation": plain}
-    for key in _ACTIVATION_KEYS:
-        activation = _named(config.get(key))
-        if name and activation:
-            yield {"layer": name, "activation": activation}
-    layers = config.get("layers")
-    inner = layers if isinstance(layers, list) else [config.get("layer"), config.get("cell")]
-    for item in inner:
-        yield from _activations(item, depth + 1)
+    return name_of(loss)

@@ -8,15 +8,16 @@ from forensics.domain.run import CheckpointFormat
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.checkpoint_format import Claim, OpenCheckpoint, Unopened
 from forensics.sources.checkpoints.contents import Contents
+from forensics.sources.checkpoints.hdf5.file import H5Content, read_h5
 from forensics.sources.checkpoints.keras_config import parse_json
 from forensics.sources.checkpoints.keras_weights import add_weights
-from forensics.sources.checkpoints.libhdf5 import H5Content, read_h5
-from forensics.sources.storage.blob import Blob, BlobFile, NotRegular
+from forensics.sources.checkpoints.parts import Part
+from forensics.sources.storage.blob import NotRegular
 from forensics.sources.storage.place import Place
 
 KIND = "weights_h5"
-_SUFFIX = ".weights.json"
-_MAX_MAP = 16 << 20
+SUFFIX = ".weights.json"
+MAX_MAP = 16 << 20
 _MAX_SHARDS = 10_000
 
 
@@ -27,7 +28,7 @@ class ShardedWeights:
         """Claim every map with its files; one that cannot be read is claimed alone."""
         there = set(names)
         for name in names:
-            if name.lower().endswith(_SUFFIX):
+            if name.lower().endswith(SUFFIX):
                 try:
                     listed = shards_of(place, name)
                 except (Damaged, OSError, NotRegular):
@@ -45,15 +46,16 @@ class ShardedWeights:
             shards = shards_of(checkpoint.place, name)
         except (OSError, NotRegular) as error:
             raise Unopened(name, KIND, error) from error
+        checkpoint.contents.verifiable = False
         whole = H5Content()
         for shard in shards:
             try:
-                _join(whole, checkpoint.blob(shard, KIND))
+                whole.join(read_h5(Part(checkpoint.blob(shard, KIND))))
             except Unopened as error:
                 _miss(name, shard, error, contents)
             except Damaged as error:
                 contents.fail(error)
-        add_weights(whole, contents)
+        add_weights(whole, checkpoint)
 
 
 def _miss(name: str, shard: str, error: Unopened, contents: Contents) -> None:
@@ -62,15 +64,6 @@ def _miss(name: str, shard: str, error: Unopened, contents: Contents) -> None:
     else:
         contents.refuse(shard, KIND, error.cause)
         contents.damaged = True
-
-
-def _join(whole: H5Content, blob: Blob) -> None:
-    part = read_h5(BlobFile(blob, 0, blob.size) if blob.whole is None else blob.whole, blob.name)
-    whole.tensors.extend(part.tensors)
-    whole.group_names.update(part.group_names)
-    whole.attributes.update(part.attributes)
-    whole.root |= part.root
-    whole.failures.extend(part.failures)
 
 
 def shards_of(place: Place, name: str) -> tuple[str, ...]:
@@ -84,12 +77,23 @@ def shards_of(place: Place, name: str) -> tuple[str, ...]:
         It cannot be read.
     """
     with place.open(name) as blob:
-        if blob.size > _MAX_MAP:
-            raise Damaged(name, 0, "limit", f"the map takes more than {_MAX_MAP} bytes")
-        try:
-            shards = sorted(set(_listed(parse_json(bytes(blob.read(0, blob.size))))))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Damaged(name, 0, "bad_map", f"this maps no weights: {error}") from None
+        if blob.size > MAX_MAP:
+            raise Damaged(name, 0, "limit", f"the map takes more than {MAX_MAP} bytes")
+        return listed_in(bytes(blob.read(0, blob.size)), name)
+
+
+def listed_in(text: bytes, name: str) -> tuple[str, ...]:
+    """Return the files that the text of a map lists, each in the folder of the map.
+
+    Raises
+    ------
+    Damaged
+        It is no such map, or leads out of its folder.
+    """
+    try:
+        shards = sorted(set(_listed(parse_json(text))))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(name, 0, "bad_map", f"this maps no weights: {error}") from None
     if len(shards) > _MAX_SHARDS or any(_leads_out(shard) for shard in shards):
         raise Damaged(name, 0, "bad_map", "the map lists files outside of its folder, or too many")
     folder = name.rpartition("/")[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from forensics.domain.run import CheckpointFormat, TensorKind, TensorStats
@@ -19,17 +20,18 @@ from forensics.sources.checkpoints.checkpoint_format import (
     OpenCheckpoint,
 )
 from forensics.sources.checkpoints.contents import Contents, single_float, single_integer
+from forensics.sources.checkpoints.hdf5.file import H5Content, read_h5, read_root
 from forensics.sources.checkpoints.keras_config import legacy_settings
-from forensics.sources.checkpoints.libhdf5 import H5Content, read_h5
 from forensics.sources.checkpoints.optimizers import is_optimizer_name, optimizer_class
+from forensics.sources.checkpoints.parts import Part
 from forensics.sources.checkpoints.steps import Counters
 from forensics.sources.checkpoints.tensor_names import kind_by_name
-from forensics.sources.storage.blob import BlobFile
 from forensics.sources.storage.place import Place
 
 _LEGACY_OPTIMIZER = "optimizer_weights/"
 _LEGACY_ITERATIONS = re.compile(r"(^|/)(iteration|iterations|iter)(:0)?$")
 _SUFFIXES = (".h5", ".hdf5")
+_LISTS = re.compile(r"weight_names\d*")
 _WRAPPED = "inner_optimizer"
 # Own variables of a LossScaleOptimizer: its four, then iterations and rate of the wrapped one.
 _WRAPPER_COUNTERS, _COUNTERS = 6, 2
@@ -52,41 +54,95 @@ class WeightsFile:
     def fill(self, checkpoint: OpenCheckpoint) -> None:
         """Read the datasets, unless they are no model's."""
         claim = checkpoint.claim
-        blob = checkpoint.blob(claim.name, claim.format.value)
-        whole = blob.whole
-        content = read_h5(BlobFile(blob, 0, blob.size) if whole is None else whole, blob.name)
-        if not (claim.name.lower().endswith(".weights.h5") or is_keras_weights(content)):
-            raise NotACheckpoint(claim.name)
-        add_weights(content, checkpoint.contents)
+        checkpoint.contents.verifiable = False
+        source = Part(checkpoint.blob(claim.name, claim.format.value))
+        if not claim.name.lower().endswith(".weights.h5"):
+            root = read_root(source)
+            if not root.failures and not is_keras_weights(root):
+                raise NotACheckpoint(claim.name)
+        add_weights(read_h5(source), checkpoint)
 
 
 def is_keras_weights(content: H5Content) -> bool:
     """Whether an HDF5 file is a checkpoint of Keras, not somebody's data set."""
-    return bool(content.root & _KERAS_ROOTS) or "layer_names" in content.attributes
+    listed = {"layer_names", "layer_names0", "model_config"}
+    return bool(content.root & _KERAS_ROOTS or listed & content.attributes.get("", {}).keys())
 
 
-def add_weights(content: H5Content, contents: Contents) -> None:
-    """Judge the tensors of a file and add them, with the counters and settings that they hold."""
-    by_name = {stats.name: stats for stats in content.tensors}
-    groups = _optimizer_groups(by_name, content.group_names)
-    contents.tensors.extend(
-        replace(stats, kind=_kind(stats, by_name, groups)) for stats in content.tensors
-    )
+def add_weights(content: H5Content, checkpoint: OpenCheckpoint) -> None:
+    """List the tensors of a file; once they were read, judge what they are for."""
     for failure in content.failures:
-        contents.fail(failure)
+        checkpoint.contents.fail(failure)
+    if not content.failures:
+        for missing in unlisted(content):
+            detail = f"the file lists {missing!r}, and it is not there"
+            checkpoint.contents.lose(checkpoint.claim.name, "missing_tensor", detail)
+    checkpoint.stored.extend(content.tensors)
+    checkpoint.parallel = True
+    texts = {
+        path: {k: v[0] for k, v in found.items() if len(v) == 1}
+        for path, found in content.attributes.items()
+    }
+    checkpoint.judge = partial(judge, checkpoint.claim.name, texts)
+
+
+def unlisted(content: H5Content) -> list[str]:
+    """Tensors that a file in the older format says it holds, and does not.
+
+    Long lists are split over several attributes: ``weight_names0``, ``weight_names1``, ...
+    """
+    there = {tensor.name for tensor in content.tensors}
+    promised = [
+        f"{path}/{name}" if path else name
+        for path, found in content.attributes.items()
+        for key, names in found.items()
+        if _LISTS.fullmatch(key)
+        for name in names
+    ]
+    return [name for name in promised if name not in there]
+
+
+def judge(path: str, texts: Mapping[str, Mapping[str, str]], contents: Contents) -> None:
+    """Say what tensors are for, and find counters and settings among them.
+
+    Parameters
+    ----------
+    path : str
+        Of the checkpoint.
+    texts : mapping
+        Path of a group to its texts by name.
+    """
+    by_name = {stats.name: stats for stats in contents.tensors}
+    names = {path.removesuffix("/vars"): found.get("name", "") for path, found in texts.items()}
+    groups = _optimizer_groups(by_name, names)
+    contents.tensors[:] = [
+        replace(stats, kind=_kind(stats, by_name, groups)) for stats in contents.tensors
+    ]
     working = [g for g in groups if f"{g}/{_WRAPPED}" not in groups]
     counts = [single_integer(by_name.get(f"{g}/vars/0")) for g in working]
     counts += [single_integer(by_name[name]) for name in _legacy_iterations(by_name)]
     contents.counters = Counters(iterations=min((c for c in counts if c is not None), default=None))
-    if "model_config" in content.attributes or "training_config" in content.attributes:
-        contents.config.update(legacy_settings(content.attributes))
+    root = texts.get("", {})
+    if "model_config" in root or "training_config" in root:
+        try:
+            contents.config.update(legacy_settings(root))
+        except ValueError as error:
+            contents.lose(path, "bad_config", f"its configuration cannot be read: {error}")
     elif len(working) == 1:
-        rate = by_name.get(f"{working[0]}/vars/1")
-        found: dict[str, Any] = {
-            "optimizer": optimizer_class(content.group_names.get(working[0])),
-            "learning_rate": single_float(rate) if rate and rate.shape == () else None,
-        }
-        contents.config.update({k: v for k, v in found.items() if v is not None})
+        found = _of_optimizer(by_name, working[0], names.get(working[0]))
+        contents.config = {**found, **contents.config}
+
+
+def _of_optimizer(
+    tensors: Mapping[str, TensorStats], group: str, name: str | None
+) -> dict[str, Any]:
+    """Return what the variables of an optimizer say where no configuration does."""
+    rate = tensors.get(f"{group}/vars/1")
+    found = {
+        "optimizer": optimizer_class(name),
+        "learning_rate": single_float(rate) if rate and rate.shape == () else None,
+    }
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _optimizer_groups(

@@ -17,13 +17,13 @@ from functools import partial
 from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy
 
 from forensics.domain.run import CheckpointFormat, TensorKind
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.checkpoint_format import Claim, Format, OpenCheckpoint
 from forensics.sources.checkpoints.contents import Contents
 from forensics.sources.checkpoints.dtypes import numpy_dtype
+from forensics.sources.checkpoints.npy_header import read_npy_header
 from forensics.sources.checkpoints.steps import Counters
 from forensics.sources.checkpoints.stored_tensor import PIECE, StoredTensor
 from forensics.sources.checkpoints.tensor_stats import is_numeric
@@ -110,12 +110,12 @@ def _stored(
     size = math.prod(shape) * dtype.itemsize
     if not 0 <= size <= info.file_size:
         raise ValueError(f"{name} claims more than it holds")
-    pieces = partial(_pieces, archive, info, size, path)
+    pieces = partial(_pieces, archive, info, size, dtype.itemsize, path)
     return StoredTensor(name, shape, dtype.name if is_numeric(dtype) else "opaque", pieces)
 
 
 def _pieces(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int, path: str
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int, width: int, path: str
 ) -> Iterator[memoryview]:
     """Elements in pieces; reading to the end verifies the checksum of the member."""
     left = size
@@ -123,19 +123,18 @@ def _pieces(
         _header(member)
         while data := member.read(PIECE):
             left -= len(data)
+            if left < 0 or len(data) % width:
+                break
             yield memoryview(data)
         if left:
             raise ValueError(f"{info.filename} is not as long as it says")
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = npy.read_magic(member)
-    if version != (1, 0):
-        raise ValueError(f"npy version {version} is not the recorder's")
-    shape, fortran, dtype = npy.read_array_header_1_0(member)
-    if dtype.hasobject or fortran:
-        raise ValueError("it holds Python objects, or not in the order of C")
-    return tuple(int(n) for n in shape), dtype
+    header = read_npy_header(member)
+    if header.fortran:
+        raise ValueError("its elements are not in the order of C")
+    return header.shape, header.dtype
 
 
 def _dtype(name: str, stored: np.dtype[Any]) -> np.dtype[Any]:

@@ -13,18 +13,22 @@ from forensics.sources.checkpoints.checkpoint_format import (
     Unopened,
 )
 from forensics.sources.checkpoints.keras_archive import KerasArchive
+from forensics.sources.checkpoints.keras_model import KerasFolder
 from forensics.sources.checkpoints.keras_shards import ShardedWeights
 from forensics.sources.checkpoints.keras_weights import WeightsFile
 from forensics.sources.checkpoints.orbax.checkpoint import Orbax
 from forensics.sources.checkpoints.recorded_state import RecordedState
 from forensics.sources.checkpoints.safetensors_files import Safetensors
+from forensics.sources.checkpoints.saved_model import SavedModel
 from forensics.sources.storage.place import Place
 
 FORMATS: tuple[Format, ...] = (
     Orbax(),
+    SavedModel(),
     ShardedWeights(),
     TensorBundle(),
     KerasArchive(),
+    KerasFolder(),
     RecordedState(),
     WeightsFile(),
     Safetensors(),

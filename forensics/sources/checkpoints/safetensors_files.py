@@ -57,12 +57,14 @@ class Safetensors:
     def fill(self, checkpoint: OpenCheckpoint) -> None:
         """Read the headers, and list the tensors of all files."""
         claim, contents = checkpoint.claim, checkpoint.contents
+        contents.verifiable = False
         index = next((f for f in claim.files if f.lower().endswith(INDEX_SUFFIX)), None)
         where = {} if index is None else _read_index(checkpoint.blob(index, KIND))
         metadata: dict[str, str] = {}
         found: dict[str, str] = {}
-        for name in _files(claim, where, index):
-            header = _read_part(checkpoint, name, alone=len(claim.files) == 1)
+        files = _files(claim, where, index)
+        for name in files:
+            header = _read_part(checkpoint, name, alone=len(files) == 1)
             if header is None:
                 continue
             metadata.update(header.metadata)

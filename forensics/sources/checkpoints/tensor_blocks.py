@@ -12,7 +12,6 @@ block loses a factor of at most ``1 + BLOCK`` of float64's precision, whatever t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,33 +25,32 @@ COUNT, SHIFT, SUM, SQUARES, EXPONENT = range(5)
 """Columns of a record: finite elements; the element that deviations are from; their sum and the sum
 of their squares; the power of two in whose units these three are."""
 COLUMNS = 5
+NAN, POS_INF, NEG_INF, ZERO = range(4)
 TOGETHER = 8 * BLOCK
 """Elements worked on at once: 256 KiB in float64, which stays in the second-level cache."""
 SAFE_EXPONENT = 480
 """Squares of values within 2**±480, and sums of 2**60 of them, stay inside float64."""
 
 
-@dataclass(slots=True)
 class Totals:
-    """What is simply added up over blocks; `low` and `high` are of the finite elements."""
+    """What is simply added up over blocks.
 
-    nan: int = 0
-    pos_inf: int = 0
-    neg_inf: int = 0
-    zero: int = 0
-    low: float = math.inf
-    high: float = -math.inf
+    Attributes
+    ----------
+    counts : int64 array of shape (4,)
+        Elements that are NaN, +Inf, -Inf and zero, in this order.
+    limits : float64 array of shape (2,)
+        The least and the largest finite element; Inf and -Inf while there is none.
+    """
 
-    def add(self, other: Totals) -> None:
-        """Take in another part of the tensor."""
-        self.nan += other.nan
-        self.pos_inf += other.pos_inf
-        self.neg_inf += other.neg_inf
-        self.zero += other.zero
-        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+    __slots__ = ("counts", "limits")
+
+    def __init__(self) -> None:
+        self.counts = np.zeros(4, np.int64)
+        self.limits = np.array([math.inf, -math.inf])
 
 
-def measure(values: Floats, records: Floats) -> Totals:
+def measure(values: Floats, records: Floats, totals: Totals) -> None:
     """Measure whole blocks, the last of which may be shorter.
 
     Parameters
@@ -61,28 +59,28 @@ def measure(values: Floats, records: Floats) -> Totals:
         Elements; may be overwritten.
     records : float64 array of shape (ceil(n / BLOCK), COLUMNS)
         Filled.
+    totals : Totals
+        Added to.
     """
-    totals = Totals()
     whole = len(values) // BLOCK * BLOCK
     for start in range(0, whole, TOGETHER):
         some = values[start : min(start + TOGETHER, whole)].reshape(-1, BLOCK)
         first = start // BLOCK
-        totals.add(_measure(some, records[first : first + len(some)]))
+        _measure(some, records[first : first + len(some)], totals)
     if whole < len(values):
         last = whole // BLOCK
-        totals.add(_measure(values[whole:].reshape(1, -1), records[last : last + 1]))
-    return totals
+        _measure(values[whole:].reshape(1, -1), records[last : last + 1], totals)
 
 
-def _measure(values: Floats, records: Floats) -> Totals:
+def _measure(values: Floats, records: Floats, totals: Totals) -> None:
     """Measure blocks of one length, one per row."""
     low, high = values.min(axis=1), values.max(axis=1)
     if np.isfinite(low).all() and np.isfinite(high).all():
-        totals = Totals(zero=values.size - int(np.count_nonzero(values)))
+        totals.counts[ZERO] += values.size - np.count_nonzero(values)
         records[:, COUNT], shift = values.shape[1], values[:, 0]
     else:
         finite = np.isfinite(values)
-        totals = _count(values, finite)
+        _count(values, totals)
         records[:, COUNT] = finite.sum(axis=1)
         first = values[np.arange(len(values)), finite.argmax(axis=1)]
         shift = np.where(np.isfinite(first), first, 0.0)
@@ -90,22 +88,20 @@ def _measure(values: Floats, records: Floats) -> Totals:
         low, high = values.min(axis=1), values.max(axis=1)
     some = records[:, COUNT] > 0
     if some.any():
-        totals.low, totals.high = float(low[some].min()), float(high[some].max())
+        limits = totals.limits
+        limits[:] = min(limits[0], low[some].min()), max(limits[1], high[some].max())
     exponent = _exponents(np.maximum(-low, high))
     if exponent.any():
         values, shift = np.ldexp(values, -exponent[:, None]), np.ldexp(shift, -exponent)
     records[:, SHIFT], records[:, EXPONENT] = shift, exponent
     _sum(values - shift[:, None], records)
-    return totals
 
 
-def _count(values: Floats, finite: npt.NDArray[np.bool_]) -> Totals:
-    return Totals(
-        nan=int(np.count_nonzero(np.isnan(values))),
-        pos_inf=int(np.count_nonzero(values == np.inf)),
-        neg_inf=int(np.count_nonzero(values == -np.inf)),
-        zero=values.size - int(np.count_nonzero(values)),
-    )
+def _count(values: Floats, totals: Totals) -> None:
+    totals.counts[NAN] += np.count_nonzero(np.isnan(values))
+    totals.counts[POS_INF] += np.count_nonzero(values == np.inf)
+    totals.counts[NEG_INF] += np.count_nonzero(values == -np.inf)
+    totals.counts[ZERO] += values.size - np.count_nonzero(values)
 
 
 def _exponents(largest: Floats) -> npt.NDArray[np.int32]:

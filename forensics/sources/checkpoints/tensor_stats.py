@@ -2,8 +2,8 @@
 
 Counts, minimum and maximum are exact. Moments are over the finite elements in float64 and do not
 depend on how the bytes were cut into pieces, nor on whether the compiled kernel is there: blocks of
-a fixed size are measured (see `tensor_blocks`), and their means and sums of squares are joined by
-exactly rounded sums.
+a fixed size are measured (see `tensor_blocks`), and their means and sums of squares are joined in
+an order that is fixed as well.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class TensorSummary:
         while len(raw):
             blocks = min(-(-len(raw) // BLOCK), _MOST_RECORDS - self._filled)
             records = self._room(blocks)
-            self._totals.add(measure(raw[: blocks * BLOCK], encoding, records))
+            measure(raw[: blocks * BLOCK], encoding, records, self._totals)
             raw = raw[blocks * BLOCK :]
             if self._filled == _MOST_RECORDS:
                 self._records[0] = _record(_join(self._records))
@@ -98,13 +98,13 @@ class TensorSummary:
         if self._rest is not None and self._encoding is not None:
             self._measure(self._rest, self._encoding)
             self._rest = None
-        totals = self._totals
+        nan, pos_inf, neg_inf, zero = (int(count) for count in self._totals.counts)
         n, mean, m2, exponent = _join(self._records[: self._filled])
         if n == 0:
             low = high = mean = std = norm = math.nan
         else:
             # Adding 0.0 makes 0.0 of -0.0.
-            low, high = totals.low + 0.0, totals.high + 0.0
+            low, high = (float(limit) + 0.0 for limit in self._totals.limits)
             std = _scaled(math.sqrt(m2 / n), exponent)
             norm = _scaled(math.sqrt(m2 + n * (mean * mean)), exponent)
             mean = _scaled(mean, exponent)
@@ -114,10 +114,10 @@ class TensorSummary:
             shape=shape,
             dtype=dtype,
             count=self.count,
-            nan=totals.nan,
-            pos_inf=totals.pos_inf,
-            neg_inf=totals.neg_inf,
-            zero=totals.zero,
+            nan=nan,
+            pos_inf=pos_inf,
+            neg_inf=neg_inf,
+            zero=zero,
             min=low,
             max=high,
             mean=mean,
@@ -139,9 +139,18 @@ def _join(records: Floats) -> tuple[int, float, float, int]:
         shift = records[:, EXPONENT].astype(np.int64) - exponent
         means, m2 = np.ldexp(means, shift), np.ldexp(m2, 2 * shift)
     n = int(counts.sum())
-    mean = float(means[0]) + math.fsum(counts * (means - means[0])) / n
+    mean = float(means[0]) + _sum(counts * (means - means[0])) / n
     between = means - mean
-    return n, mean, math.fsum(m2) + math.fsum(counts * (between * between)), exponent
+    return n, mean, _sum(m2) + _sum(counts * (between * between)), exponent
+
+
+def _sum(values: Floats) -> float:
+    """Sum by halves: elementwise additions only, in an order that no build of NumPy changes."""
+    while len(values) > 1:
+        half = len(values) // 2
+        odd = values[2 * half :]
+        values = np.concatenate([values[:half] + values[half : 2 * half], odd])
+    return float(values[0])
 
 
 def _record(joined: tuple[int, float, float, int]) -> Floats:

@@ -15,7 +15,7 @@ from forensics.sources.checkpoints import tensor_blocks
 from forensics.sources.checkpoints.tensor_blocks import BLOCK, TOGETHER, Totals
 from forensics.sources.checkpoints.tensor_encodings import Encoding
 
-Measure = Callable[[npt.NDArray[Any], Encoding, npt.NDArray[np.float64]], Totals]
+Measure = Callable[[npt.NDArray[Any], Encoding, npt.NDArray[np.float64], Totals], None]
 
 PAYS = 150_000_000
 """Elements that NumPy measures in about the time that loading the cached kernel takes (0.45 s)."""
@@ -53,7 +53,12 @@ def expect(elements: int) -> None:
     _TIERS.expect(elements)
 
 
-def measure(raw: npt.NDArray[Any], encoding: Encoding, records: npt.NDArray[np.float64]) -> Totals:
+def measure(
+    raw: npt.NDArray[Any],
+    encoding: Encoding,
+    records: npt.NDArray[np.float64],
+    totals: Totals,
+) -> None:
     """Measure blocks, the last of which may be shorter.
 
     Parameters
@@ -64,19 +69,24 @@ def measure(raw: npt.NDArray[Any], encoding: Encoding, records: npt.NDArray[np.f
         What numbers they are.
     records : float64 array of shape (ceil(n / BLOCK), COLUMNS)
         Filled.
+    totals : Totals
+        Added to.
     """
     _TIERS.measured += len(raw)
     _TIERS.expect(0)
     if _TIERS.kernel is not None:
-        return _TIERS.kernel(raw, encoding, records)
-    return in_numpy(raw, encoding, records)
+        _TIERS.kernel(raw, encoding, records, totals)
+    else:
+        in_numpy(raw, encoding, records, totals)
 
 
-def in_numpy(raw: npt.NDArray[Any], encoding: Encoding, records: npt.NDArray[np.float64]) -> Totals:
+def in_numpy(
+    raw: npt.NDArray[Any],
+    encoding: Encoding,
+    records: npt.NDArray[np.float64],
+    totals: Totals,
+) -> None:
     """Measure blocks without the kernel; arguments as in `measure`."""
-    totals = Totals()
     for start in range(0, len(raw), TOGETHER):
         values = encoding.widen(raw[start : start + TOGETHER])
-        first = start // BLOCK
-        totals.add(tensor_blocks.measure(values, records[first:]))
-    return totals
+        tensor_blocks.measure(values, records[start // BLOCK :], totals)

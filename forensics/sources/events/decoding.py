@@ -13,10 +13,14 @@ from forensics.domain.logged import COLUMNS, LoggedKind
 from forensics.errors import Damaged
 from forensics.sources.events import images, session_log
 from forensics.sources.events.blob_index import BlobKind
-from forensics.sources.events.histogram_rows import Histograms, decode_rows, empty_histograms
+from forensics.sources.events.histogram_batches import (
+    Histograms,
+    decode_bucket_tensors,
+    decode_protos,
+)
 from forensics.sources.events.histograms import NUMBERS
 from forensics.sources.events.kinds import Chosen
-from forensics.sources.events.spans import Window, windows
+from forensics.sources.events.spans import windows
 from forensics.sources.events.tensors import decode_tensor
 from forensics.sources.events.texts import text_tensor
 from forensics.sources.storage.blob import Blob
@@ -74,9 +78,15 @@ def _histograms(
 ) -> Decoding:
     of_tensors = np.array([c.where.kind is BlobKind.TENSOR for c in chosen])
     tensors = np.repeat(of_tensors, np.diff(firsts))
-    into = empty_histograms(len(offsets))
+    into = Histograms.room_for(len(offsets))
     for window in windows(blob, offsets, lengths):
-        _histograms_of(window, offsets, lengths, tensors, into)
+        data = np.frombuffer(window.data, np.uint8)
+        of_window = tensors[window.spans]
+        for spans, decoder in (
+            (window.spans[~of_window], decode_protos),
+            (window.spans[of_window], decode_bucket_tensors),
+        ):
+            decoder(data, offsets[spans] - window.base, lengths[spans], spans, into)
     decoding = Decoding()
     for at, error in sorted(into.faults, key=lambda fault: fault[0]):
         item = int(np.searchsorted(firsts, at, side="right")) - 1
@@ -88,28 +98,6 @@ def _histograms(
         form = "tensor" if of_tensors[item] else "proto"
         decoding.parts.append((places, _histogram_columns(into, first + places, form)))
     return decoding
-
-
-def _histograms_of(
-    window: Window, offsets: Positions, lengths: Positions, tensors: npt.NDArray[np.bool_],
-    into: Histograms,
-) -> None:  # fmt: skip
-    """Decode the histograms of one window, those of one format and length together."""
-    data = np.frombuffer(window.data, np.uint8)
-    keys = 2 * lengths[window.spans] + tensors[window.spans]
-    order = np.argsort(keys, kind="stable")
-    distinct, starts = np.unique(keys[order], return_index=True)
-    for key, group in zip(distinct.tolist(), np.split(order, starts[1:]), strict=True):
-        spans = window.spans[group]
-        rows = _gathered(data, offsets[spans] - window.base, key // 2)
-        decode_rows(rows, spans, bool(key % 2), into)
-
-
-def _gathered(data: npt.NDArray[np.uint8], starts: Positions, length: int) -> Any:
-    """``data[start : start + length]`` for every start, as rows."""
-    if not length:
-        return np.zeros((len(starts), 0), np.uint8)
-    return np.lib.stride_tricks.sliding_window_view(data, length)[starts]
 
 
 def _histogram_columns(into: Histograms, places: Positions, form: str) -> Columns:
@@ -182,9 +170,12 @@ _DECODERS: Mapping[tuple[LoggedKind, bool], Callable[[bytes], Sequence[Row]]] = 
 
 
 def _graph(chosen: Chosen, message: bytes) -> Sequence[Row]:
-    if chosen.where.kind is not BlobKind.TENSOR:
-        return [{"kind": chosen.where.kind.value, "data": message}]
+    kind = chosen.where.kind
+    if kind is BlobKind.RUN_METADATA:
+        return [{"kind": kind.value, **session_log.run_metadata(message)}]
+    if kind is not BlobKind.TENSOR:
+        return [{"kind": kind.value, "name": "", "data": message}]
     strings = decode_tensor(message)
     if strings.dtype != object or strings.size > len(message):
         raise Damaged("", 0, "bad_tensor", f"a graph of dtype {strings.dtype}")
-    return [{"kind": chosen.plugin, "data": data} for data in strings.reshape(-1)]
+    return [{"kind": chosen.plugin, "name": "", "data": data} for data in strings.reshape(-1)]

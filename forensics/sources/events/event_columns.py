@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from forensics.errors import Damaged
 from forensics.sources.events.blob_index import KINDS, BlobIndex, BlobTags
 from forensics.sources.events.columns import Columns
 from forensics.sources.events.common_event import common_event
-from forensics.sources.events.event_message import Event, parse_event
+from forensics.sources.events.event_message import parse_event
 from forensics.sources.events.records import Block
 from forensics.sources.wire import LENGTH, fields
 
@@ -71,7 +72,7 @@ class Content:
     renamed: int = 0
 
 
-class EventColumns:
+class EventCollector(ABC):
     """Collects the events of a file, all of an event or nothing.
 
     Attributes
@@ -79,7 +80,7 @@ class EventColumns:
     faults : list of Fault
         Records that were left out.
     other : Counter of str
-        What there was besides scalars, by kind.
+        What there was besides scalars and blobs, by kind.
     n_events : int
         Events understood.
     """
@@ -88,6 +89,53 @@ class EventColumns:
         self.faults: list[Fault] = []
         self.other: Counter[str] = Counter()
         self.n_events = 0
+
+    def take(self, block: Block) -> None:
+        """Add the events of a block of records."""
+        for start, end in zip(block.starts, block.ends, strict=True):
+            self.take_event(block.data, block.base, start, end)
+
+    def take_event(self, data: bytes, base: int, start: int, end: int) -> None:
+        """Add the event in ``data[start:end]``; `data` begins at byte `base` of the stream."""
+        try:
+            event = parse_event(data, start, end)
+        except Damaged as error:
+            self.faults.append(Fault(base + error.offset, error.kind, error.detail))
+            return
+        self.n_events += 1
+        self.other.update(event.other)
+        when = (event.step, event.wall_time)
+        for value in event.values:
+            if isinstance(value, tuple):
+                tag, number, metadata = value
+                self._add_scalar(self._number(tag, metadata), *when, number)
+            else:
+                tag_number = self._number(value.tag, value.metadata)
+                place = (base + value.start, value.end - value.start)
+                self._add_blob(tag_number, _NUMBERS[value.kind], *when, *place)
+
+    @abstractmethod
+    def _number(self, tag: bytes, metadata: bytes | None) -> int:
+        """Give a tag its number, in the order of first appearance; keep its first metadata."""
+
+    @abstractmethod
+    def _add_scalar(self, tag: int, step: int, wall_time: float, value: float) -> None: ...
+
+    @abstractmethod
+    def _add_blob(
+        self, tag: int, kind: int, step: int, wall_time: float, offset: int, length: int
+    ) -> None: ...
+
+    @abstractmethod
+    def content(self) -> Content:
+        """All that was collected."""
+
+
+class EventColumns(EventCollector):
+    """Collects events in pure Python."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._numbers: dict[bytes, int] = {}
         self._metadata: list[bytes | None] = []
         self._rows = bytearray()
@@ -99,41 +147,12 @@ class EventColumns:
         for start, end in zip(block.starts, block.ends, strict=True):
             common = common_event(data, start, end)
             if common is None:
-                self._take(data, base, start, end)
+                self.take_event(data, base, start, end)
                 continue
             wall_time, step, scalars = common
             self.n_events += 1
             for tag, value, metadata in scalars:
-                number = self._number(tag, metadata)
-                self._rows += _ROW.pack(number, step, wall_time, value)
-
-    def _take(self, data: bytes, base: int, start: int, end: int) -> None:
-        try:
-            event = parse_event(data, start, end)
-        except Damaged as error:
-            self.faults.append(Fault(base + error.offset, error.kind, error.detail))
-        else:
-            self._add(event, base)
-
-    def _add(self, event: Event, base: int) -> None:
-        self.n_events += 1
-        self.other.update(event.other)
-        for value in event.values:
-            if isinstance(value, tuple):
-                tag, simple, metadata = value
-                number = self._number(tag, metadata)
-                self._rows += _ROW.pack(number, event.step, event.wall_time, simple)
-                continue
-            self.other[value.kind] += 1
-            number = self._number(value.tag, value.metadata)
-            self._blobs += _BLOB.pack(
-                number,
-                _NUMBERS[value.kind],
-                event.step,
-                event.wall_time,
-                base + value.start,
-                value.end - value.start,
-            )
+                self._add_scalar(self._number(tag, metadata), step, wall_time, value)
 
     def _number(self, tag: bytes, metadata: bytes | None) -> int:
         """Give a tag its number, in the order of first appearance; keep its first metadata."""
@@ -145,6 +164,14 @@ class EventColumns:
             self._metadata[number] = metadata
         return number
 
+    def _add_scalar(self, tag: int, step: int, wall_time: float, value: float) -> None:
+        self._rows += _ROW.pack(tag, step, wall_time, value)
+
+    def _add_blob(
+        self, tag: int, kind: int, step: int, wall_time: float, offset: int, length: int
+    ) -> None:
+        self._blobs += _BLOB.pack(tag, kind, step, wall_time, offset, length)
+
     def content(self) -> Content:
         """All that was collected."""
         tags, renamed = readable_tags(self._numbers)
@@ -154,7 +181,7 @@ class EventColumns:
         return Content(
             _columns(tags, rows),
             blob_index(tags, blobs["tag"], blobs["kind"], _fields(blobs), described),
-            Counter({str(kind): count for kind, count in self.other.items()}),
+            self.other + blobs_by_kind(blobs["kind"]),
             self.faults,
             self.n_events,
             renamed,
@@ -204,6 +231,12 @@ def blob_index(
     described = ((number, metadata.get(number)) for number in np.unique(numbers).tolist())
     plugins = {number: _plugin(message) for number, message in described if message}
     return BlobIndex(BlobTags(tags, numbers, kinds, rows, plugins))
+
+
+def blobs_by_kind(kinds: npt.NDArray[np.integer]) -> Counter[str]:
+    """Count blobs by the name of their kind."""
+    counts = np.bincount(kinds, minlength=len(KINDS)).tolist()
+    return Counter({str(kind): count for kind, count in zip(KINDS, counts, strict=True) if count})
 
 
 def _plugin(metadata: bytes) -> tuple[str, bytes]:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 from forensics.domain.run import InputFile, InputState, ReadWarning
-from forensics.errors import Damaged
 from forensics.sources.events.blob_index import BlobIndex
 from forensics.sources.events.columns import Columns
-from forensics.sources.events.event_columns import EventColumns
-from forensics.sources.events.records import HEADER, RecordReader
-from forensics.sources.events.span_checksums import header_verifies
-from forensics.sources.storage.blob import Blob, NotRegular
-from forensics.sources.storage.gzip_stream import MAGIC, Unpacker
+from forensics.sources.events.event_stream import Hashing, Stream, read_stream
+from forensics.sources.events.records import MAX_LENGTH
+from forensics.sources.events.tiers import PAYS, Tier, kernels
+from forensics.sources.storage.blob import NotRegular
 from forensics.sources.storage.place import Place
 
 KIND = "events"
 _MAX_WARNINGS = 20
 """Damaged places of one file that are listed one by one."""
+_TOGETHER = 2
+"""Files from which several are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +56,69 @@ class EventFile:
         return self.input.state in (InputState.DAMAGED, InputState.LIMIT)
 
 
-@dataclass(slots=True)
-class _Reading:
-    """Progress of reading one file."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How event files are read.
 
-    records: RecordReader
-    events: EventColumns = field(default_factory=EventColumns)
-    size: int = 0
-    cut: bool = False
-    """The packed stream ends early."""
-    stopped: Damaged | None = None
-    """The packed stream is damaged, or too large."""
+    Parameters
+    ----------
+    verified_length : int
+        Bytes of the longest record whose checksum is verified: all of them by default, `FAST` for
+        speed. What was not verified is a warning.
+    hashed : bool
+        Whether inputs on a local disk are identified by their hash, which costs more than all else.
+    tier : Tier
+        By which of two ways, with one result.
+    """
+
+    verified_length: int = MAX_LENGTH
+    hashed: bool = True
+    tier: Tier = Tier.BEST
 
 
-def read_event_file(place: Place, name: str) -> EventFile:
+FAST = 4096
+"""Bytes of the longest record that is verified in a hurry: every scalar is shorter."""
+_EVERYTHING = Reading()
+
+
+def read_event_files(
+    place: Place, names: Sequence[str], how: Reading = _EVERYTHING
+) -> list[EventFile]:
+    """Read event files, several at a time where kernels do the work; in the order of the names.
+
+    Parameters
+    ----------
+    place : Place
+        Where they lie.
+    names : sequence of str
+        As listed by its survey.
+    how : Reading
+    """
+    pending = _pending(place, names) if kernels(how.tier, 0) is None else 0
+    if len(names) < _TOGETHER or kernels(how.tier, pending) is None:
+        return [read_event_file(place, name, how) for name in names]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda name: read_event_file(place, name, how), names))
+
+
+def _pending(place: Place, names: Iterable[str]) -> int:
+    """Bytes to be read, as far as that is known; no more are counted than are needed."""
+    total = 0
+    if place.local is None:
+        return total
+    for name in names:
+        try:
+            total += os.stat(f"{place.local}/{name}").st_size  # noqa: PTH116
+        except OSError:
+            continue
+        if total >= PAYS:
+            break
+    return total
+
+
+def read_event_file(place: Place, name: str, how: Reading = _EVERYTHING) -> EventFile:
     """Read an event file, plain or gzip'd (told by its first bytes).
 
     Parameters
@@ -78,6 +127,7 @@ def read_event_file(place: Place, name: str) -> EventFile:
         Where it lies.
     name : str
         Its name there, which is also its name in the report.
+    how : Reading
 
     Returns
     -------
@@ -86,25 +136,23 @@ def read_event_file(place: Place, name: str) -> EventFile:
     """
     try:
         with place.open(name) as blob:
-            reading = _take(blob)
-            changed = blob.changed or reading.size != blob.size
-            file = blob.identified(KIND, _state(reading, changed))
+            hashing = Hashing(blob, wanted=how.hashed)
+            stream = read_stream(blob, kernels(how.tier, blob.size), how.verified_length)
+            hashing.finish()
+            changed = blob.changed or stream.size != blob.size
+            state = _state(stream, changed)
+            if how.hashed or blob.descriptor is None:
+                file = replace(blob.identified(KIND, state), bytes=stream.size)
+            else:
+                file = InputFile(name, KIND, stream.size, None, state)
     except NotRegular:
         return _denied(name, "is no regular file (a FIFO, device or socket) and was not opened")
     except OSError as error:
         return _denied(name, f"cannot be read: {error.strerror or type(error).__name__}")
-    content = reading.events.content()
-    warnings = [*_warnings(name, reading)]
-    if content.renamed:
-        detail = f"{content.renamed} tag(s) are not UTF-8; their bytes are shown as escapes"
-        warnings.append(ReadWarning(name, None, "tag_not_utf8", detail))
+    content = stream.content
+    warnings = tuple(_warnings(name, stream, how))
     return EventFile(
-        replace(file, bytes=reading.size),
-        content.columns,
-        content.blobs,
-        content.other,
-        tuple(warnings),
-        content.n_events,
+        file, content.columns, content.blobs, content.other, warnings, content.n_events
     )
 
 
@@ -113,52 +161,42 @@ def _denied(name: str, why: str) -> EventFile:
     return EventFile(InputFile(name, KIND, 0, None, InputState.DENIED), warnings=(warning,))
 
 
-def _take(blob: Blob) -> _Reading:
-    pieces = blob.pieces()
-    first = next(pieces, b"")
-    packed = first.startswith(MAGIC) and not header_verifies(first[:HEADER])
-    reading = _Reading(RecordReader(None if packed else blob.size))
-    unpack = Unpacker(blob.name, blob.size) if packed else None
-    for piece in chain([first], pieces):
-        reading.size += len(piece)
-        if unpack is None:
-            _feed(reading, piece)
-        elif reading.stopped is None:
-            try:
-                for unpacked in unpack.feed(piece):
-                    _feed(reading, unpacked)
-            except Damaged as error:
-                reading.stopped = error
-    for block in reading.records.finish():
-        reading.events.take(block)
-    reading.cut = unpack is not None and reading.stopped is None and not unpack.complete
-    return reading
+def _warnings(name: str, stream: Stream, how: Reading) -> Iterator[ReadWarning]:
+    yield from _damage(name, stream)
+    if stream.records.unverified:
+        detail = (
+            f"{stream.records.unverified} record(s) of more than {how.verified_length} bytes were "
+            "read without verifying their checksums, as asked"
+        )
+        yield ReadWarning(name, None, "not_verified", detail)
+    if stream.content.renamed:
+        detail = f"{stream.content.renamed} tag(s) are not UTF-8; their bytes are shown as escapes"
+        yield ReadWarning(name, None, "tag_not_utf8", detail)
 
 
-def _feed(reading: _Reading, piece: bytes) -> None:
-    for block in reading.records.feed(piece):
-        reading.events.take(block)
-
-
-def _warnings(name: str, reading: _Reading) -> Iterator[ReadWarning]:
+def _damage(name: str, stream: Stream) -> Iterator[ReadWarning]:
+    where = " (offsets are those of the unpacked stream)" if stream.packed else ""
     found = [
         ReadWarning(
-            name, hole.offset, hole.kind, f"{hole.detail}: {_range(hole.offset, hole.length)}"
+            name,
+            hole.offset,
+            hole.kind,
+            f"{hole.detail}: {_range(hole.offset, hole.length)}{where}",
         )
-        for hole in reading.records.holes
+        for hole in stream.records.holes
     ]
     found += [
-        ReadWarning(name, fault.offset, fault.kind, f"an event was left out: {fault.detail}")
-        for fault in reading.events.faults
+        ReadWarning(name, f.offset, f.kind, f"an event was left out: {f.detail}{where}")
+        for f in stream.content.faults
     ]
     found.sort(key=lambda w: w.offset or 0)
-    if reading.stopped is not None:
-        error = reading.stopped
+    if stream.stopped is not None:
+        error = stream.stopped
         found.insert(0, ReadWarning(name, error.offset, error.kind, error.detail))
     yield from found[:_MAX_WARNINGS]
     if len(found) > _MAX_WARNINGS:
         first = found[_MAX_WARNINGS]
-        detail = f"{len(found) - _MAX_WARNINGS} more places like these"
+        detail = f"{len(found) - _MAX_WARNINGS} more places like these{where}"
         yield ReadWarning(name, first.offset, first.kind, detail)
 
 
@@ -166,14 +204,14 @@ def _range(offset: int, length: int) -> str:
     return f"bytes [{offset}, {offset + length}) hold nothing readable"
 
 
-def _state(reading: _Reading, changed: bool) -> InputState:
-    stopped = reading.stopped
-    if reading.records.gave_up or (stopped is not None and stopped.kind == "limit"):
+def _state(stream: Stream, changed: bool) -> InputState:
+    stopped = stream.stopped
+    if stream.records.gave_up or (stopped is not None and stopped.kind == "limit"):
         return InputState.LIMIT
-    if stopped is not None or reading.records.holes or reading.events.faults:
+    if stopped is not None or stream.records.holes or stream.content.faults:
         return InputState.DAMAGED
     if changed:
         return InputState.LIVE
-    if reading.cut or reading.records.incomplete_tail is not None:
+    if stream.cut or stream.records.incomplete_tail is not None:
         return InputState.INCOMPLETE_TAIL
     return InputState.COMPLETE

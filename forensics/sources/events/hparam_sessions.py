@@ -47,9 +47,9 @@ def hparam_tags(
 
 
 def _stored(blobs: BlobIndex) -> Iterator[tuple[str, BlobTag]]:
-    for (tag, _), where in blobs.tags.items():
-        if where.plugin == PLUGIN and len(where.steps):
-            yield tag, where
+    for key, plugin in blobs.plugins():
+        if plugin == PLUGIN:
+            yield key[0], blobs.tags[key]
 
 
 def _tag(writer: str, tag: str, where: BlobTag, hparams: HParams, status: str | None) -> LoggedTag:
@@ -102,3 +102,18 @@ def _value(key: str, value: Any) -> Any:
     if key == "batch_size":
         return int(value) if value == int(value) else None
     return value
+
+
+def setting(name: str, value: Any) -> tuple[str, Any] | None:
+    """Return key and value of the report's config that a logged hyperparameter is, None for others.
+
+    Examples
+    --------
+    >>> setting("optimizer/lr", "0.1")
+    ('learning_rate', 0.1)
+    """
+    key = _setting(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    known = None if key is None else _value(key, value)
+    return None if key is None or known is None else (key, known)

@@ -25,6 +25,7 @@ from forensics.sources.storage.place import Place
 _MAX_WARNINGS = 20
 """Damaged values of one file that are listed one by one."""
 _PIECE = 1 << 20
+_AGAIN = "it is not what it was when the run was read; read the run again"
 
 Stamp = tuple[int, int, int]
 """Inode, size and time of the last change, in ns."""
@@ -54,10 +55,11 @@ class LoggedFile:
 
 def stamp_of(place: Place, name: str) -> Stamp | None:
     """Look at what tells cheaply whether a local file changed; None where that is impossible."""
-    if place.local is None:
+    path = place.path(name)
+    if path is None:
         return None
     try:
-        status = (place.local / name).stat()
+        status = path.stat()
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
@@ -98,7 +100,8 @@ class LoggedFiles:
         """
         found: dict[tuple[str, str], list[LoggedTag]] = {}
         warnings: list[ReadWarning] = []
-        plugins = self._plugins()
+        plugins = {} if kind is LoggedKind.HPARAMS else self._plugins()
+        opened: list[str] = []
         for file in self.files:
             if kind is LoggedKind.HPARAMS:
                 parts, faults = hparam_tags(file.writer, file.input.path, file.blobs)
@@ -106,18 +109,22 @@ class LoggedFiles:
             else:
                 chosen = choose(file.blobs, kind, plugins)
                 parts = list(self._decode(file, chosen, kind, warnings)) if chosen else []
+                opened += [file.input.path] if chosen else []
             for part in parts:
                 found.setdefault((part.writer, part.tag), []).append(part)
+        self._still_the_same(opened)
         return tuple(_joined(found[key]) for key in sorted(found)), tuple(warnings)
+
+    def _still_the_same(self, opened: Sequence[str]) -> None:
+        """Ask a remote place once, after everything was read: its files cannot tell themselves."""
+        if opened and self.place.local is None:
+            changed = self.place.changed().intersection(opened)
+            for name in sorted(changed):
+                raise InputChanged(f"{name}: {_AGAIN}")
 
     def _plugins(self) -> Mapping[str, str]:
         """Plugin of each tag; the first file of a tag may be the one that was damaged."""
-        return {
-            tag: item.plugin
-            for file in self.files
-            for (tag, _), item in file.blobs.tags.items()
-            if item.plugin
-        }
+        return {tag: plugin for file in self.files for (tag, _), plugin in file.blobs.plugins()}
 
     def _decode(
         self,
@@ -129,28 +136,34 @@ class LoggedFiles:
         with self._opened(file) as blob:
             decoding = decode(blob, chosen, kind)
         warnings += _warnings(file.input.path, chosen, decoding)
+        parts: dict[str, list[tuple[LoggedTag, npt.NDArray[np.int64]]]] = {}
         for item, (places, columns) in zip(chosen, decoding.parts, strict=True):
             if len(places):
                 steps, times = item.where.steps[places], item.where.wall_times[places]
-                yield LoggedTag(file.writer, item.tag, steps, times, columns)
+                part = LoggedTag(file.writer, item.tag, steps, times, columns)
+                parts.setdefault(item.tag, []).append((part, item.where.offsets[places]))
+        for several in parts.values():
+            joined = _joined([part for part, _ in several])
+            if len(several) > 1:
+                # A tag that changes its format: in the order in which the values were written.
+                offsets = np.concatenate([offsets for _, offsets in several])
+                joined = _ordered(joined, np.argsort(offsets, kind="stable"))
+            yield joined
 
     @contextmanager
     def _opened(self, file: LoggedFile) -> Iterator[Blob]:
         name = file.input.path
-        again = "it is not what it was when the run was read; read the run again"
         try:
             with self.place.open(name) as blob:
                 _verify(blob, file, stamp_of(self.place, name))
                 yield blob
-            if self.place.local is None and name in self.place.changed():
-                raise InputChanged(f"{name}: {again}")
         except FileNotFoundError:
             raise InputChanged(f"{name}: this file is gone since the run was read") from None
         except (OSError, NotRegular) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
             raise InputChanged(f"{name}: this file cannot be read any more: {why}") from None
         except Damaged as error:
-            raise InputChanged(f"{name}: {again} ({error.detail})") from None
+            raise InputChanged(f"{name}: {_AGAIN} ({error.detail})") from None
 
 
 def _verify(blob: Blob, file: LoggedFile, stamp: Stamp | None) -> None:
@@ -178,6 +191,14 @@ def _warnings(path: str, chosen: list[Chosen], decoding: Decoding) -> Iterator[R
     if rest > 0:
         _, _, error = decoding.faults[_MAX_WARNINGS]
         yield ReadWarning(path, None, error.kind, f"{rest} more values were left out")
+
+
+def _ordered(tag: LoggedTag, order: npt.NDArray[np.intp]) -> LoggedTag:
+    columns = {
+        name: column[order] if isinstance(column, np.ndarray) else [column[i] for i in order]
+        for name, column in tag.columns.items()
+    }
+    return LoggedTag(tag.writer, tag.tag, tag.steps[order], tag.wall_times[order], columns)
 
 
 def _joined(parts: list[LoggedTag]) -> LoggedTag:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from forensics.sources.checksum import Buffer
 from forensics.sources.events.span_checksums import (
     header_verifies,
     masked,
@@ -36,7 +37,7 @@ _FIRST_WALK, _LONGEST_WALK = 64, 1 << 14
 _WINDOW = 1 << 16
 """Bytes searched for a header at once."""
 _SPARE_EFFORT = 32 << 20
-"""Bytes that may be checksummed in vain, besides eight times those read.
+"""Bytes that may be checksummed in vain, besides eight times those before the place reached.
 
 A file stuffed with sound headers before unsound data would cost the square of its size otherwise.
 """
@@ -83,6 +84,9 @@ class RecordReader:
     ----------
     size : int or None
         Bytes that the whole stream has, None when unknown (compressed).
+    verified_length : int
+        Bytes of the longest data whose checksum is verified. Headers always are, and so is the
+        record at which a search after damage ends.
 
     Attributes
     ----------
@@ -92,27 +96,30 @@ class RecordReader:
         Where an unfinished last record begins, known after `finish`.
     gave_up : bool
         Whether the rest of the stream was left unexamined because it cost too much.
+    unverified : int
+        Records whose data was longer than `verified_length`.
     """
 
-    def __init__(self, size: int | None = None) -> None:
+    def __init__(self, size: int | None = None, verified_length: int = MAX_LENGTH) -> None:
         self.holes: list[Hole] = []
         self.incomplete_tail: int | None = None
         self.gave_up = False
+        self.unverified = 0
         self._size = size
+        self._verified_length = verified_length
         self._fed = 0
         self._pieces: list[bytes] = []
         self._base = 0
         self._need = 1
         self._search: _Search | None = None
         self._walk_limit = _FIRST_WALK
-        self._effort = _SPARE_EFFORT
+        self._effort = 0
         self._candidates: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self._searched = 0
 
     def feed(self, piece: bytes) -> Iterator[Block]:
         """Take the next bytes; yield the records they complete."""
         self._fed += len(piece)
-        self._effort += 8 * len(piece)
         if self._ended:
             return
         self._pieces.append(piece)
@@ -141,24 +148,32 @@ class RecordReader:
         self._base += position
         self._pieces = [] if self._ended else [data[position:]]
 
-    def _scan(self, data: bytes, starts: list[int], ends: list[int], final: bool) -> int:
+    def _scan(
+        self, data: Buffer, starts: list[int], ends: list[int], final: bool, position: int = 0
+    ) -> int:
         """Collect the sound records of `data`; return the first byte that is needed again."""
         array = np.frombuffer(data, np.uint8)
-        position, self._need = 0, 0
+        self._need = 0
         while not self._need:
             if self._search is not None:
                 position = self._resync(array, position, final)
                 continue
-            heads, stops = self._walk(data, position)
-            settled = self._keep(array, heads, stops, starts, ends)
-            if settled:
-                position = stops[settled - 1]
-                self._walk_limit = min(_LONGEST_WALK, 4 * self._walk_limit)
-            else:
-                position = self._judge(data, position, final)
+            settled = self._advance(array, position, starts, ends)
+            position = self._judge(data, position, final) if settled == position else settled
         return position
 
-    def _walk(self, data: bytes, position: int) -> tuple[list[int], list[int]]:
+    def _advance(
+        self, array: npt.NDArray[np.uint8], position: int, starts: list[int], ends: list[int]
+    ) -> int:
+        """Collect the sound records that follow one another; return where they end."""
+        heads, stops = self._walk(array.data, position)
+        settled = self._keep(array, heads, stops, starts, ends)
+        if not settled:
+            return position
+        self._walk_limit = min(_LONGEST_WALK, 4 * self._walk_limit)
+        return stops[settled - 1]
+
+    def _walk(self, data: memoryview, position: int) -> tuple[list[int], list[int]]:
         """Heads and ends of records as their unverified lengths lead from one to the next."""
         heads: list[int] = []
         stops: list[int] = []
@@ -195,18 +210,22 @@ class RecordReader:
         reached = len(heads) if sound.all() else int(np.argmin(sound))
         first, last = first[:reached], last[:reached]
         lengths = last - first - HEADER - FOOTER
-        intact = masked(span_checksums(array, first + HEADER, lengths)) == words[last - FOOTER]
+        intact = lengths > self._verified_length
+        some = np.flatnonzero(~intact)
+        checksums = span_checksums(array, first[some] + HEADER, lengths[some])
+        intact[some] = masked(checksums) == words[last[some] - FOOTER]
         damaged = np.flatnonzero(~intact).tolist()
         if damaged and damaged[-1] == reached - 1:
             reached = damaged.pop()
         for index in damaged:
             self._lose_record(heads[index], stops[index])
         kept = np.flatnonzero(intact[:reached])
+        self.unverified += int(np.count_nonzero(lengths[kept] > self._verified_length))
         starts.extend((first[kept] + HEADER).tolist())
         ends.extend((last[kept] - FOOTER).tolist())
         return reached
 
-    def _judge(self, data: bytes, position: int, final: bool) -> int:
+    def _judge(self, data: Buffer, position: int, final: bool) -> int:
         """Decide about `position`, where no sound record ends within `data`; return where to go on.
 
         Sets `_need` when more bytes must come first.
@@ -259,8 +278,8 @@ class RecordReader:
                 self._search.cut = None
                 self._close_search(self._base + candidate)
                 return candidate
-            self._effort -= length
-            if self._effort < 0:
+            self._effort += length
+            if self._effort > _SPARE_EFFORT + 8 * (self._base + stop):
                 self.gave_up = True
                 break
         self._need = HEADER

@@ -1,4 +1,4 @@
-"""Sessions of TensorFlow 1 (START, STOP, CHECKPOINT) and messages of the old logging events.
+"""Sessions of TensorFlow 1 (START, STOP, CHECKPOINT), their run metadata, old logging messages.
 
 Field numbers are those of ``tensorflow/core/util/event.proto``. TensorBoard drops what was logged
 at or after the step of a START; here it is a row of its own, and nothing is dropped.
@@ -42,3 +42,16 @@ def log_message(data: bytes, path: str = "") -> list[Row]:
             start, end = message_field(field, path)
             row["message"] = readable(data[start:end])
     return [row]
+
+
+def run_metadata(data: bytes, path: str = "") -> Row:
+    """Decode a TaggedRunMetadata: ``name``, and the RunMetadata as bytes in ``data``."""
+    row: Row = {"name": "", "data": b""}
+    for field in fields(data, (0, len(data)), path):
+        if field.number in (1, 2):
+            start, end = message_field(field, path)
+            content = data[start:end]
+            row["name" if field.number == 1 else "data"] = (
+                readable(content) if field.number == 1 else content
+            )
+    return row

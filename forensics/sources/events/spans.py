@@ -16,7 +16,7 @@ from forensics.sources.storage.gzip_stream import MAGIC, Unpacker
 
 Positions = npt.NDArray[np.int64]
 
-_WINDOW = 16 << 20
+_WINDOW = 32 << 20
 """Bytes read at once, unless one span alone is longer."""
 _GAP = 64 << 10
 """Bytes between two spans that are read along rather than skipped."""

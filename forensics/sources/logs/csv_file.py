@@ -22,7 +22,7 @@ from pathlib import PurePosixPath
 from forensics.domain.quantity import Quantity
 from forensics.domain.run import InputState, ReadWarning
 from forensics.sources.logs.curve import LogFile, LogWriter
-from forensics.sources.logs.numbers import number
+from forensics.sources.logs.numbers import number, step_of
 from forensics.sources.logs.pieces import Reader
 from forensics.sources.logs.tabular import Axes, Table
 from forensics.sources.logs.text_lines import MOST_CHARACTERS, Lines, encoding_of
@@ -35,6 +35,7 @@ SUFFIXES = (".csv", ".tsv")
 _DELIMITERS = ",;\t|"
 _OF_VALIDATION = frozenset({"val", "valid", "validation", "eval", "evaluation"})
 _EXPORTED = re.compile(r"(.{1,200}) - (.{1,300}?)(?:__(MIN|MAX))?")
+_VERSION = re.compile(r"version_\d{1,9}")
 _TENSORBOARD = ("wall time", "step", "value")
 
 
@@ -87,7 +88,19 @@ def read_csv(blob: Blob, head: bytes) -> LogFile:
     warnings = rows.warnings()
     if warnings and reader.state is InputState.COMPLETE:
         reader.state = InputState.DAMAGED
-    return LogFile(rows.writers(), blob.record(KIND, reader.state), [*reader.warnings, *warnings])
+    return LogFile(
+        rows.writers(),
+        blob.record(KIND, reader.state),
+        [*reader.warnings, *warnings],
+        run=_version(blob.name),
+    )
+
+
+def _version(name: str) -> str | None:
+    """Return the directory that Lightning's logger gave to one run, None for other tables."""
+    folder = PurePosixPath(name).parent
+    is_run = PurePosixPath(name).name == "metrics.csv" and _VERSION.fullmatch(folder.name)
+    return str(folder) if is_run else None
 
 
 def _first_line(head: bytes) -> str:
@@ -137,6 +150,16 @@ def _is_measured(name: str) -> bool:
     return meaning(exported[2] if exported else name).quantity is not Quantity.OTHER
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Where in a row of cells step, epoch and time stand, and what goes into which table."""
+
+    step: int | None
+    epoch: int | None
+    time: int | None
+    columns: list[tuple[Table, list[tuple[int, str]]]]
+
+
 @dataclass(slots=True)
 class _Rows:
     """Collects the rows of a table, which may have further headers in it."""
@@ -149,6 +172,7 @@ class _Rows:
     _count: int = 0
     _bad: int = 0
     _first_bad: int = 0
+    _plan: _Plan | None = None
 
     def take(self, lines: Iterable[str]) -> None:
         """Add lines."""
@@ -178,28 +202,43 @@ class _Rows:
             self._bad += 1
             self._first_bad = self._first_bad or self.line
         else:
-            pairs = zip(self.header.names, values, strict=True)
-            self._add({name: value for name, value in pairs if value is not None})
+            self._add(values)
 
     def _further_header(self, cells: Sequence[str]) -> None:
         """Go on with the names that stand here, if they are some."""
         header = _header(self.name, cells, self.header.delimiter)
         if header is not None:
-            self.header, self._count = header, 0
+            self.header, self._count, self._plan = header, 0, None
 
-    def _add(self, row: dict[str, float]) -> None:
-        values, step, epoch, time = self.header.axes.split(row)
+    def _add(self, cells: Sequence[float | None]) -> None:
+        """Add a row by the plan of its header."""
+        plan = self._plan or self._planned()
+        step = None if plan.step is None else step_of(cells[plan.step])
+        epoch = None if plan.epoch is None else cells[plan.epoch]
+        time = None if plan.time is None else cells[plan.time]
         if self.header.rows_are_epochs:
             epoch, self._count = self._count, self._count + 1
-        if tuple(n.lower() for n in self.header.names) == _TENSORBOARD:
-            values = [(_tag_of(self.name), row.get(self.header.names[2], nan))]
-        for name, value in values:
+        for table, columns in plan.columns:
+            values = [(tag, v) for at, tag in columns if (v := cells[at]) is not None]
+            table.add(values, step, epoch, nan if time is None else time)
+
+    def _planned(self) -> _Plan:
+        names, axes = self.header.names, self.header.axes
+        own = (axes.step, axes.epoch, axes.time)
+        tensorboard = tuple(n.lower() for n in names) == _TENSORBOARD
+        grouped: dict[str, list[tuple[int, str]]] = {}
+        for at, name in enumerate(names):
             writer, tag = self._exported(name)
-            if tag:
-                table = self.tables.get(writer)
-                if table is None:
-                    table = self.tables[writer] = self._table()
-                table.add([(tag, value)], step, epoch, time)
+            if tensorboard:
+                tag = _tag_of(self.name)
+            if tag and name not in own:
+                grouped.setdefault(writer, []).append((at, tag))
+        for writer in grouped:
+            self.tables.setdefault(writer, self._table())
+        step, epoch, time = (None if name is None else names.index(name) for name in own)
+        found = [(self.tables[writer], columns) for writer, columns in grouped.items()]
+        self._plan = _Plan(step, epoch, time, found)
+        return self._plan
 
     def _table(self) -> Table:
         named = PurePosixPath(self.name).name == "metrics.csv"
@@ -218,8 +257,9 @@ class _Rows:
 
     def writers(self) -> list[LogWriter]:
         """Return what was collected."""
+        lossy = self._bad > 0
         return [
-            LogWriter(writer, _place(self.name), table.curves(), lossy=self._bad > 0)
+            LogWriter(writer, _place(self.name), table.curves(lossy=lossy), lossy)
             for writer, table in self.tables.items()
         ]
 

@@ -105,12 +105,19 @@ class LogWriter:
 
 @dataclass(slots=True)
 class LogFile:
-    """What was read of one file; without an `input` it turned out to be no log."""
+    """What was read of one file; without an `input` it turned out to be no log.
+
+    Attributes
+    ----------
+    run : str or None
+        The directory that a tracker gave to this run alone.
+    """
 
     writers: list[LogWriter] = field(default_factory=list)
     input: InputFile | None = None
     warnings: list[ReadWarning] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
+    run: str | None = None
 
 
 @dataclass(slots=True)
@@ -119,13 +126,19 @@ class Logs:
 
     Attributes
     ----------
-    runs : tuple of str
-        Directories that a tracker keeps as runs of their own.
+    files : sequence of LogFile
+        In the order of their names.
+    warnings : sequence of ReadWarning
+        Of the search.
     """
 
     files: Sequence[LogFile] = ()
     warnings: Sequence[ReadWarning] = ()
-    runs: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """Directories that a tracker keeps as runs of their own."""
+        return frozenset(file.run for file in self.files if file.run is not None)
 
     @property
     def writers(self) -> list[LogWriter]:

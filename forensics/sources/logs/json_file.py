@@ -15,14 +15,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from math import nan
 from pathlib import PurePosixPath
 from typing import Any
 
 from forensics.domain.quantity import Fidelity, Quantity
 from forensics.domain.run import InputState
 from forensics.sources.logs.curve import Curve, LogFile, LogWriter
-from forensics.sources.logs.numbers import plain
+from forensics.sources.logs.numbers import plain, step_of
 from forensics.sources.logs.pieces import Reader
+from forensics.sources.logs.row_axes import RowAxes
 from forensics.sources.logs.tabular import Axes, Table
 from forensics.sources.logs.text_lines import encoding_of
 from forensics.sources.storage.blob import Blob
@@ -60,7 +62,7 @@ def read_json(blob: Blob) -> LogFile:
         return LogFile([], blob.record(KIND, InputState.LIMIT), reader.warnings)
     data = bytes(blob.read(0, blob.size))
     reader = Reader(blob)
-    text = data.decode(encoding_of(data[:64]), "replace").lstrip("\ufeff")
+    text = data.decode(encoding_of(data[:64]), "replace").removeprefix("\ufeff")
     curves = _document(text, reader)
     if not curves and not reader.warnings:
         return LogFile()
@@ -74,11 +76,19 @@ def _document(text: str, reader: Reader) -> list[Curve]:
     try:
         return _curves(json.loads(text))
     except (ValueError, RecursionError) as error:
-        at = getattr(error, "pos", None)
+        at = byte_offset(text, error, reader.blob.size)
         kept = _salvage(text)
         detail = f"the JSON is damaged or cut; {len(kept)} entries before are kept"
         reader.note(at, "bad_json", detail)
         return _entries(kept)
+
+
+def byte_offset(text: str, error: Exception, size: int) -> int | None:
+    """Return where in a file of UTF-8 json's parser stopped, None where that is not known."""
+    at = getattr(error, "pos", None)
+    if at is None or len(text.encode()) != size:
+        return None
+    return min(len(text[:at].encode()), size)
 
 
 def _salvage(text: str) -> list[Any]:
@@ -163,6 +173,7 @@ class EntryTable:
 
     def __init__(self) -> None:
         self._table = Table()
+        self._rows = RowAxes()
         self._partial = False
 
     def take(self, entry: Any) -> bool:
@@ -170,6 +181,9 @@ class EntryTable:
         if not isinstance(entry, dict) or len(entry) > 5_000:
             return False
         row = {str(k): v for k, raw in entry.items() if (v := plain(raw)) is not None}
+        if "_step" in row:
+            self._of_wandb(row)
+            return any(meaning(name).quantity is not Quantity.OTHER for name in row)
         axes = Axes.among(row)
         if not axes.known:
             return False
@@ -182,11 +196,16 @@ class EntryTable:
         self._table.add(values, step, epoch, time)
         return any(meaning(name).quantity is not Quantity.OTHER for name, _ in values)
 
-    def curves(self) -> list[Curve]:
-        """Return every name as a curve."""
+    def curves(self, *, lossy: bool = False) -> list[Curve]:
+        """Return every name as a curve; `lossy` where objects are missing."""
         if self._partial:
             self._table.counting = Counting.ITERATIONS
-        return self._table.curves()
+        return [*self._table.curves(lossy=lossy), *self._rows.curves(lossy=lossy)]
+
+    def _of_wandb(self, row: dict[str, float]) -> None:
+        call, time = step_of(row.pop("_step")), row.pop("_timestamp", nan)
+        row.pop("_runtime", None)
+        self._rows.take(row, call, time)
 
 
 def int_or_none(value: float) -> int | None:
@@ -228,7 +247,9 @@ def read_json_lines(blob: Blob) -> LogFile:
         return LogFile()
     if bad:
         reader.note(first_bad, "bad_json", f"{bad} line(s) are no JSON objects and were left out")
-    writer = LogWriter(blob.name, str(PurePosixPath(blob.name).parent), table.curves(), bad > 0)
+    writer = LogWriter(
+        blob.name, str(PurePosixPath(blob.name).parent), table.curves(lossy=bad > 0), bad > 0
+    )
     return LogFile([writer], blob.record(KIND, reader.state), reader.warnings)
 
 

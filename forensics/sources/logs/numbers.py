@@ -7,7 +7,6 @@ import re
 
 NUMBER = r"[-+]?+(?>nan|inf(?>inity)?+|(?>\d++(?>\.\d*+)?+|\.\d++)(?>e[-+]?\d++)?+)"
 """A number, for patterns that ignore case; nothing in it is tried twice."""
-_WHOLE = re.compile(NUMBER, re.IGNORECASE)
 _TENSOR = re.compile(r"(?:tf\.tensor\(|tensor\()[ ]{0,4}(" + NUMBER + r")\b[^\n]{0,120}\)", re.I)
 MOST_STEP = 1 << 53
 """Steps above are no steps, and could not be held by every format."""
@@ -19,11 +18,12 @@ def number(text: str) -> float | None:
     ``tensor(2.3)`` and ``tf.Tensor(2.3, shape=(), dtype=float32)`` are numbers that were logged by
     mistake as what prints them.
     """
-    text = text.strip()
-    if _WHOLE.fullmatch(text):
-        return float(text)
-    match = _TENSOR.fullmatch(text) if text[:1] in "tT" else None
-    return float(match[1]) if match else None
+    try:
+        # Python's own grammar allows separators within numbers.
+        return float(text) if "_" not in text else None
+    except ValueError:
+        match = _TENSOR.fullmatch(text.strip()) if "ensor" in text else None
+        return float(match[1]) if match else None
 
 
 def step_of(value: float | None) -> int | None:

@@ -9,7 +9,7 @@ from forensics.domain.run import InputState, ReadWarning
 from forensics.errors import Damaged
 from forensics.sources.storage.blob import Blob
 
-BEGINNING, END = 128 << 20, 16 << 20
+BEGINNING, END = 64 << 20, 16 << 20
 """Bytes of a file that are read when it has more: some seconds of parsing."""
 _PIECE = 1 << 20
 _HOLE = 512
@@ -68,6 +68,10 @@ class Reader:
         if at >= 0 and not any(w.kind == "hole" for w in self.warnings):
             detail = "a hole of zero bytes begins here: what was printed there is lost"
             self.note(offset + at, "hole", detail)
+
+    def remark(self, kind: str, detail: str) -> None:
+        """Record what is no damage."""
+        self.warnings.append(ReadWarning(self.blob.name, None, kind, detail))
 
     def note(self, offset: int | None, kind: str, detail: str) -> None:
         """Record damage."""

@@ -5,15 +5,22 @@ A file is chosen by its name, then by its first bytes: what is no log costs one 
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 
 from forensics.domain.run import InputFile, InputState, ReadWarning
 from forensics.errors import Damaged
-from forensics.sources.logs import csv_file, json_file, notebook, text_file
+from forensics.sources.logs import (
+    csv_file,
+    json_file,
+    level_log,
+    mlflow_store,
+    notebook,
+    text_file,
+    wandb_files,
+    wandb_run,
+)
 from forensics.sources.logs.curve import LogFile, Logs, LogWriter
 from forensics.sources.storage.blob import Blob, NotRegular
 from forensics.sources.storage.place import Place
@@ -26,6 +33,8 @@ MOST_BYTES = 512 << 20
 """Bytes of all logs together: enough for every log of a run, and half a minute of parsing."""
 
 Reading = Callable[[Blob], LogFile]
+Sniff = Callable[[Blob, bytes], Reading | None]
+"""From a file and its first bytes to what reads it, None where it is no log."""
 
 
 def read_logs(place: Place, names: Iterable[str]) -> Logs:
@@ -43,33 +52,113 @@ def read_logs(place: Place, names: Iterable[str]) -> Logs:
     Logs
         Never raises for what the files hold.
     """
-    chosen = [name for name in names if _kind(name) is not None]
+    everything = list(names)
     search = _Search(place)
+    mine = dict(_of_mlflow(everything))
+    there = frozenset(everything)
+    for name in everything:
+        if name not in mine and (sniff := _kind(name, there)) is not None:
+            mine[name] = sniff
+    chosen = list(mine)
+    place.expect(chosen[:MOST_SNIFFED], HEAD)
     for name in chosen[:MOST_SNIFFED]:
-        search.look(name)
+        search.look(name, mine[name])
     if len(chosen) > MOST_SNIFFED:
         detail = f"{len(chosen) - MOST_SNIFFED} more files that may be logs were not looked at"
         search.warnings.append(ReadWarning(chosen[MOST_SNIFFED], None, "limit", detail))
     return Logs(_without_copies(search.files), search.warnings)
 
 
-def _kind(name: str) -> str | None:
-    """Return what a file may be by its name."""
-    last = PurePosixPath(name).name
-    suffix = PurePosixPath(last).suffix.lower()
-    if suffix in csv_file.SUFFIXES:
-        return "csv"
-    if suffix in json_file.SUFFIXES:
-        return "json"
-    if suffix in json_file.LINE_SUFFIXES:
-        return "lines"
+def read_log(place: Place, name: str) -> Logs:
+    """Read one file that somebody says is a log, whatever its name."""
+    search = _Search(place)
+    search.look(name, _kind(name, frozenset([name])) or _anything)
+    return Logs(search.files, search.warnings)
+
+
+def _of_mlflow(names: Sequence[str]) -> Iterator[tuple[str, Sniff]]:
+    """Yield the files of MLflow's store."""
+    for run in mlflow_store.mlflow_runs(names):
+        for name in run.metrics:
+            yield name, _always(partial(mlflow_store.read_metric, run=run))
+        for name in mlflow_store.wanted_parameters(run):
+            yield name, _always(mlflow_store.read_parameter)
+
+
+def _always(reading: Reading) -> Sniff:
+    return lambda blob, head: reading
+
+
+def _kind(name: str, there: frozenset[str]) -> Sniff | None:
+    """Return what decides by the first bytes, None for what is no log by its name."""
+    # no path is made of each name: there may be hundreds of thousands
+    folder, _, own = name.rpartition("/")
+    stem, _, end = own.rpartition(".")
+    suffix = f".{end}".lower() if stem else ""
+    if own in (wandb_files.CONFIG, wandb_files.SUMMARY):
+        reading = wandb_files.read_config
+        if own == wandb_files.SUMMARY:
+            reading = wandb_files.read_summary
+        return _always(reading) if wandb_files.is_wandb_file(name, there) else None
+    if own in mlflow_store.DATABASES:
+        return _database
     if suffix == notebook.SUFFIX:
-        return "notebook" if not _is_autosave(name) else None
-    return "text" if text_file.named_like_text(name) else None
+        # Jupyter keeps a copy of each notebook there.
+        copied = ".ipynb_checkpoints" in folder.split("/")
+        return None if copied else _always(notebook.read_notebook)
+    if suffix in _SNIFFS:
+        return _SNIFFS[suffix]
+    return _text if text_file.named_like_text(name) else None
 
 
-def _is_autosave(name: str) -> bool:
-    return ".ipynb_checkpoints" in PurePosixPath(name).parts
+def _table(blob: Blob, head: bytes) -> Reading | None:
+    if csv_file.may_be_table(blob.name, head):
+        return partial(csv_file.read_csv, head=head)
+    return None
+
+
+def _json(blob: Blob, head: bytes) -> Reading | None:
+    return json_file.read_json if json_file.may_be_json(blob.name, head, blob.size) else None
+
+
+def _json_lines(blob: Blob, head: bytes) -> Reading | None:
+    is_object = head.lstrip(b"\0 \r\n\t\xef\xbb\xbf")[:1] == b"{"
+    return json_file.read_json_lines if is_object else None
+
+
+def _text(blob: Blob, head: bytes) -> Reading | None:
+    if text_file.may_be_text(blob.name, head):
+        return partial(text_file.read_text, head=head)
+    return None
+
+
+def _anything(blob: Blob, head: bytes) -> Reading | None:
+    if head.startswith(level_log.HEADER):
+        return wandb_run.read_wandb
+    if head.lstrip()[:1] == b"{" and b"}\n{" in head.replace(b"\r", b""):
+        return json_file.read_json_lines
+    return _table(blob, head) or _json(blob, head) or _text(blob, head)
+
+
+def _database(blob: Blob, head: bytes) -> Reading | None:
+    return _unread if head.startswith(mlflow_store.SQLITE) else None
+
+
+def _unread(blob: Blob) -> LogFile:
+    detail = (
+        "MLflow's database is not read; export a run's metrics: "
+        "mlflow.MlflowClient().get_metric_history(run_id, 'loss')"
+    )
+    record = InputFile(blob.name, mlflow_store.KIND, blob.size, None, InputState.LIMIT)
+    return LogFile([], record, [ReadWarning(blob.name, None, "not_read", detail)])
+
+
+_SNIFFS: dict[str, Sniff] = {
+    **dict.fromkeys(csv_file.SUFFIXES, _table),
+    **dict.fromkeys(json_file.SUFFIXES, _json),
+    **dict.fromkeys(json_file.LINE_SUFFIXES, _json_lines),
+    wandb_run.SUFFIX: _always(wandb_run.read_wandb),
+}
 
 
 class _Search:
@@ -81,19 +170,11 @@ class _Search:
         self.files: list[LogFile] = []
         self.warnings: list[ReadWarning] = []
 
-    def look(self, name: str) -> None:
+    def look(self, name: str, sniff: Sniff) -> None:
         """Read a file if it is a log."""
         try:
-            head, size = _head(self._place, name)
-            reading = _chosen(name, head, size) if head else None
-            if reading is None:
-                return
-            if size > self._left:
-                self._over(name, size)
-                return
             with self._place.open(name) as blob:
-                self._left -= blob.size
-                file = reading(blob)
+                file = self._read(blob, sniff)
         except NotRegular:
             self._denied(name, "is no regular file (a FIFO, device or socket) and was not opened")
         except OSError as error:
@@ -104,71 +185,41 @@ class _Search:
             if file.input is not None:
                 self.files.append(file)
 
+    def _read(self, blob: Blob, sniff: Sniff) -> LogFile:
+        head = blob.head(HEAD)
+        reading = sniff(blob, head) if head else None
+        if reading is None:
+            return LogFile()
+        if blob.size > self._left:
+            return self._over(blob)
+        self._left -= blob.size
+        return reading(blob)
+
     def _denied(self, name: str, why: str) -> None:
         warning = ReadWarning(name, None, "denied", f"this file {why}")
         record = InputFile(name, "log", 0, None, InputState.DENIED)
         self.files.append(LogFile([], record, [warning]))
 
-    def _over(self, name: str, size: int) -> None:
+    def _over(self, blob: Blob) -> LogFile:
         detail = f"{MOST_BYTES} bytes of logs were read already, this one was not"
-        record = InputFile(name, "log", size, None, InputState.LIMIT)
-        self.files.append(LogFile([], record, [ReadWarning(name, None, "limit", detail)]))
-
-
-def _chosen(name: str, head: bytes, size: int) -> Reading | None:
-    """Return what reads a file with this name and these first bytes, None where it is no log."""
-    kind = _kind(name)
-    if kind == "csv" and csv_file.may_be_table(name, head):
-        return partial(csv_file.read_csv, head=head)
-    if kind == "json" and json_file.may_be_json(name, head, size):
-        return json_file.read_json
-    if kind == "lines" and head.lstrip(b"\0 \r\n\t")[:1] == b"{":
-        return json_file.read_json_lines
-    if kind == "notebook":
-        return notebook.read_notebook
-    if kind == "text" and text_file.may_be_text(name, head):
-        return partial(text_file.read_text, head=head)
-    return None
-
-
-def _head(place: Place, name: str) -> tuple[bytes, int]:
-    """Return first bytes and size of a file; a local one is not read as a whole for them."""
-    if place.local is None:
-        with place.open(name) as blob:
-            return bytes(blob.read(0, min(HEAD, blob.size))), blob.size
-    path = place.local / name
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise NotRegular(name)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise NotRegular(name)
-        return os.pread(descriptor, HEAD, 0), status.st_size
-    finally:
-        os.close(descriptor)
+        record = InputFile(blob.name, "log", blob.size, None, InputState.LIMIT)
+        return LogFile([], record, [ReadWarning(blob.name, None, "limit", detail)])
 
 
 def _without_copies(files: Sequence[LogFile]) -> list[LogFile]:
-    """Leave out what another file of the same name holds too, and more of it.
+    """Leave out the beginnings of a history of which another file holds more.
 
     The Hugging Face trainer saves the same growing history with every checkpoint.
     """
-    by_name: dict[str, list[LogWriter]] = {}
+    states = [
+        writer
+        for file in files
+        for writer in file.writers
+        if PurePosixPath(writer.name).name == json_file.TRAINER_STATE
+    ]
+    copies = {id(w) for w in states if any(_is_copy(w, o) for o in states if o is not w)}
     for file in files:
-        for writer in file.writers:
-            last = PurePosixPath(writer.name).name
-            by_name.setdefault(last, []).append(writer)
-    for file in files:
-        file.writers = [
-            writer
-            for writer in file.writers
-            if not any(
-                _is_copy(writer, other)
-                for other in by_name[PurePosixPath(writer.name).name]
-                if other is not writer
-            )
-        ]
+        file.writers = [writer for writer in file.writers if id(writer) not in copies]
     return list(files)
 
 

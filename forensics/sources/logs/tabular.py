@@ -14,9 +14,10 @@ References
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, isfinite, nan
+from itertools import compress
+from math import ceil, nan
 
 from forensics.domain.quantity import Fidelity
 from forensics.sources.logs.curve import Curve
@@ -60,12 +61,18 @@ class Table:
         What the format's first epoch is called; None where the rows have to tell.
     length : int or None
         Batches of an epoch where known.
+    steps_are_calls : bool
+        Steps only number the rows: where each epoch has one, the epoch says more.
+    steps_are_dense : bool
+        Where each step of an epoch has a row, the last one tells how long an epoch is.
     """
 
     fidelity: Fidelity = Fidelity.RECORD
     counting: Counting = Counting.UNSAID
     epochs_from: int | None = None
     length: int | None = None
+    steps_are_calls: bool = False
+    steps_are_dense: bool = True
     columns: dict[str, _Points] = field(default_factory=dict)
     overflow: bool = False
 
@@ -77,8 +84,11 @@ class Table:
         time: float = nan,
     ) -> None:
         """Take a row: what was measured, and where it belongs."""
-        if step is None and (epoch is None or not isfinite(epoch) or not 0 <= epoch <= MOST_STEP):
+        told = epoch is not None and 0 <= epoch <= MOST_STEP
+        if step is None and not told:
             return
+        at = _NO_NUMBER if step is None else step
+        of = epoch if epoch is not None and told else nan
         for name, value in values:
             points = self.columns.get(name)
             if points is None:
@@ -86,49 +96,81 @@ class Table:
                     self.overflow = True
                     continue
                 points = self.columns[name] = _Points()
-            points.steps.append(_NO_NUMBER if step is None else step)
-            points.epochs.append(nan if epoch is None else epoch)
+            points.steps.append(at)
+            points.epochs.append(of)
             points.values.append(value)
             points.times.append(time)
 
-    def curves(self) -> list[Curve]:
-        """Return every column as a curve."""
-        first = self._first_epoch()
-        length = self.length or _length(self.columns.values())
-        return [self._curve(name, points, first, length) for name, points in self.columns.items()]
+    def curves(self, *, lossy: bool = False) -> list[Curve]:
+        """Return every column as a curve.
 
-    def _first_epoch(self) -> int:
+        Parameters
+        ----------
+        lossy : bool
+            Whether rows are missing; that of epoch 0 may be one of them.
+        """
+        known = [e for points in self.columns.values() for e in points.epochs if e == e]
+        partial = any(e != int(e) for e in known)
+        first = self._first_epoch([] if lossy else known)
+        length = self.length or _length(self.columns.values())
+        return [
+            self._by_epoch(name, points, first, partial)
+            if self._is_by_epoch(name, points, length)
+            else self._by_step(name, points, first)
+            for name, points in self.columns.items()
+        ]
+
+    def _first_epoch(self, known: Sequence[float]) -> int:
         """Return what the first epoch is called: 1 where the rows begin with 1."""
         if self.epochs_from is not None:
             return self.epochs_from
-        known = [e for p in self.columns.values() for e in p.epochs if e == e]
         return int(bool(known) and min(known) == 1 and known[0] == 1)
 
-    def _curve(self, name: str, points: _Points, first: int, length: int | None) -> Curve:
-        by_epoch = all(step == _NO_NUMBER for step in points.steps)
+    def _is_by_epoch(self, name: str, points: _Points, length: int | None) -> bool:
+        """Whether epochs place the rows better than steps do."""
+        if all(step == _NO_NUMBER for step in points.steps):
+            return True
+        if any(e != e for e in points.epochs):
+            return False
+        if name.endswith("_epoch") or _at_ends(points, length):
+            return True
+        if self.steps_are_calls and not _several_per_epoch(points):
+            return True
+        return _begin_again(points) and self._inner_length(points) is None
+
+    def _inner_length(self, points: _Points) -> int | None:
+        """Batches of an epoch, for steps that begin again with each epoch."""
+        return self.length or (_counted(points) if self.steps_are_dense else None)
+
+    def _by_epoch(self, name: str, points: _Points, first: int, partial: bool) -> Curve:
+        places = [_epoch_of(e, partial) for e in points.epochs]
+        curve = Curve(name, Counting.EPOCHS, self.fidelity, shift=0 if partial else first)
+        return _filled(curve, places, points)
+
+    def _by_step(self, name: str, points: _Points, first: int) -> Curve:
+        places = points.steps.tolist()
         told = all(e == e for e in points.epochs)
-        if not by_epoch and told and (name.endswith("_epoch") or _at_ends(points, length)):
-            by_epoch = True
-        within = not by_epoch and told and _begin_again(points)
-        inner = (self.length or _counted(points)) if within else None
-        if within and inner is None:
-            by_epoch = True
-        counting = Counting.EPOCHS if by_epoch else self.counting
-        partial = any(e != int(e) for e in points.epochs if e == e)
-        shift = first if by_epoch and not partial else 0
-        curve = Curve(name, counting, self.fidelity, shift=shift)
-        for step, epoch, value, time in zip(
-            points.steps, points.epochs, points.values, points.times, strict=True
-        ):
-            if by_epoch:
-                if epoch == epoch:
-                    # A fraction says how much was done: 1.0 is the end of the first epoch.
-                    at = max(ceil(epoch) - 1, 0) if partial else int(epoch)
-                    curve.add(at, value, time)
-            elif step != _NO_NUMBER:
-                start = max(int(epoch) - first, 0) * inner if inner is not None else 0
-                curve.add(start + step, value, time)
-        return curve
+        length = self._inner_length(points) if told and _begin_again(points) else None
+        if length is not None:
+            starts = (max(int(e) - first, 0) * length for e in points.epochs)
+            places = [start + step for start, step in zip(starts, places, strict=True)]
+        return _filled(Curve(name, self.counting, self.fidelity), places, points)
+
+
+def _filled(curve: Curve, places: Sequence[int], points: _Points) -> Curve:
+    """Add the points that have a place."""
+    kept = [0 <= place <= MOST_STEP for place in places]
+    curve.steps.extend(compress(places, kept))
+    curve.values.extend(compress(points.values, kept))
+    curve.wall_times.extend(compress(points.times, kept))
+    return curve
+
+
+def _epoch_of(epoch: float, partial: bool) -> int:
+    """Return the index of an epoch; a fraction says how much was done, 1.0 ends the first one."""
+    if epoch != epoch:
+        return _NO_NUMBER
+    return max(ceil(epoch) - 1, 0) if partial else int(epoch)
 
 
 def _begin_again(points: _Points) -> bool:

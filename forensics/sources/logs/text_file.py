@@ -18,12 +18,15 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _PERHAPS = re.compile(r".*\.(?:txt|text)", re.IGNORECASE)
+_HOLE = re.compile(rb"\0{64,}")
+_ODD = ("\x00", "\x01", "\x02", "\x03", "\x04", "\ufffd")
+"""Characters that are rare in texts and frequent in other files."""
 _TELLING = re.compile(r"epoch|loss|step", re.IGNORECASE)
 
 
 def named_like_text(name: str) -> bool:
     """Whether a file may be one by its name."""
-    last = PurePosixPath(name).name
+    last = name.rpartition("/")[2]
     return bool(_NAMED.fullmatch(last) or _PERHAPS.fullmatch(last))
 
 
@@ -32,13 +35,16 @@ def may_be_text(name: str, head: bytes) -> bool:
 
     A Slurm log may begin with any number of other lines.
     """
+    perhaps = bool(_PERHAPS.fullmatch(PurePosixPath(name).name))
     encoding = encoding_of(head)
+    if encoding == "utf-8":
+        # Holes may stand anywhere, but zeros among the rest are of no text.
+        head = _HOLE.sub(b"", head)
     text = head.decode(encoding, "replace")
-    odd = sum(text.count(c) for c in ("\x00", "\x01", "\x02", "\x03", "\x04", "\ufffd"))
-    if encoding == "utf-8" and odd * 10 > len(text):
-        # A hole may stand at the beginning.
-        return not head.strip(b"\0") and not _PERHAPS.fullmatch(name)
-    return not _PERHAPS.fullmatch(PurePosixPath(name).name) or bool(_TELLING.search(text))
+    odd = sum(text.count(c) for c in _ODD)
+    if odd * 10 > len(text) or (perhaps and not text):
+        return False
+    return not perhaps or bool(_TELLING.search(text))
 
 
 def read_text(blob: Blob, head: bytes) -> LogFile:

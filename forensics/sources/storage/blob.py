@@ -85,6 +85,18 @@ class Blob(ABC):
             self.size = len(self._whole)
         return self._whole
 
+    def head(self, count: int) -> bytes:
+        """First bytes, `count` of them if there are as many; nothing else is read for them.
+
+        Raises
+        ------
+        OSError
+            It cannot be read.
+        """
+        if self._whole is not None:
+            return self._whole[:count]
+        return self._range(0, min(count, self.size))
+
     def read(self, offset: int, count: int) -> memoryview:
         """`count` bytes from `offset`.
 

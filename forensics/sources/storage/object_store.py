@@ -59,22 +59,23 @@ class ObjectStore:
     def changed(self) -> frozenset[str]:
         """Names of files that were written anew, or have gone, since the survey.
 
-        One more listing tells, which costs a request per thousand files.
-
-        Raises
-        ------
-        UsageError
-            The listing fails.
+        One more listing tells, which costs a request per thousand files. Where it fails, any of
+        them may have changed.
         """
-        before = self._listed
-        if before is None:
-            return frozenset()
-        now = self._list()
+        before = self._listed or {}
+        try:
+            now = self._list() if before else {}
+        except UsageError:
+            now = {}
         return frozenset(name for name, file in before.items() if now.get(name) != file)
 
-    def expect(self, names: Iterable[str]) -> None:
+    def path(self, name: str) -> Path | None:
+        """Return None: it lies on no disk."""
+        return None
+
+    def expect(self, names: Iterable[str], beginning: int | None = None) -> None:
         """Fetch the beginnings of files that will be opened soon, in this order."""
-        self._early.expect(names)
+        self._early.expect(names, BLOCK if beginning is None else min(beginning, BLOCK))
 
     def open(self, name: str) -> Blob:
         """Open a file; nothing is fetched unless it was expected."""
@@ -98,6 +99,7 @@ class ObjectStore:
 
     def _list(self) -> dict[str, Listed]:
         try:
+            self._filesystem.invalidate_cache()
             if self._file is not None:
                 name, path = self._file
                 return {name: listed(path, self._filesystem.info(path))}
@@ -118,9 +120,9 @@ class ObjectStore:
         except Exception as error:
             raise as_os_error(error) from None
 
-    def _fetch_beginning(self, name: str) -> bytes:
+    def _fetch_beginning(self, name: str, count: int) -> bytes:
         file = self._find(name)
-        return self._fetcher(file)(0, min(BLOCK, file.size)) if file.size else b""
+        return self._fetcher(file)(0, min(count, file.size)) if file.size else b""
 
     def _fetcher(self, file: Listed) -> Fetch:
         def fetch(start: int, count: int) -> bytes:

@@ -31,10 +31,17 @@ class Place(Protocol):
     def survey(self) -> Tree:
         """List what lies below; nothing is opened."""
 
-    def expect(self, names: Iterable[str]) -> None:
+    def expect(self, names: Iterable[str], beginning: int | None = None) -> None:
         """Take note of the files that will be opened next, in this order.
 
-        Where opening takes long it begins now, many at a time; the rest is as it was.
+        Where reading takes long it begins now, many at a time; the rest is as it was.
+
+        Parameters
+        ----------
+        names : iterable of str
+            As listed by `survey`.
+        beginning : int, optional
+            Bytes that will be wanted of each, where these decide about the rest.
         """
 
     def open(self, name: str) -> Blob:
@@ -53,8 +60,11 @@ class Place(Protocol):
             It is no regular file.
         """
 
+    def path(self, name: str) -> Path | None:
+        """Where a file lies on a disk, None where there is none; its name there may be another."""
+
     def changed(self) -> frozenset[str]:
-        """Names of files that have changed since the survey and whose `Blob` cannot tell."""
+        """Names of files that may have changed since the survey and whose `Blob` cannot tell."""
 
 
 class Directory:
@@ -84,12 +94,16 @@ class Directory:
         walk.warnings = [replace(w, path=_escaped(w.path)) for w in walk.warnings]
         return tree_of(walk.files, walk.warnings)
 
-    def expect(self, names: Iterable[str]) -> None:
+    def expect(self, names: Iterable[str], beginning: int | None = None) -> None:
         """Do nothing: a disk is not asked before it is read."""
 
     def open(self, name: str) -> Blob:
         """Open a regular file without blocking."""
         return LocalFile(f"{self._root}/{self._real.get(name, name)}", name)
+
+    def path(self, name: str) -> Path | None:
+        """Where a file lies."""
+        return Path(self._root, self._real.get(name, name))
 
     def changed(self) -> frozenset[str]:
         """Return none: an open file tells by itself."""

@@ -17,6 +17,7 @@ _UNREACHABLE = (
     "EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError",
     "ClientConnectorError", "ClientConnectorDNSError", "ServerTimeoutError", "FSTimeoutError",
     "ConnectionError", "TimeoutError", "ServerDisconnectedError", "HTTPClientError",
+    "ConnectError", "ConnectTimeout", "gaierror",
 )  # fmt: skip
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")
 

@@ -39,12 +39,12 @@ class Tree:
         return [*self.events, *self.checkpoints, *self.others]
 
 
-def natural(path: str) -> tuple[tuple[bool, int, str], ...]:
+def natural(path: str) -> tuple[list[str | int], str]:
     """Key that orders names by the numbers in them: event files carry the time they were begun."""
-    return tuple(
-        (part.isdecimal(), int(part) if part.isdecimal() else 0, part)
-        for part in _DIGITS.split(path)
-    )
+    parts: list[str | int] = list(_DIGITS.split(path))
+    # texts and numbers take turns, so that like is compared with like
+    parts[1::2] = map(int, parts[1::2])
+    return parts, path
 
 
 def is_event_file(name: str) -> bool:

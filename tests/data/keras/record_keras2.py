@@ -13,7 +13,9 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(1)
     layers = keras.layers
-    inner = keras.Sequential([layers.Dense(3, activation="relu"), layers.Dropout(0.5)], name="inner")
+    inner = keras.Sequential(
+        [layers.Dense(3, activation="relu"), layers.Dropout(0.5)], name="inner"
+    )
     given = keras.Input((4, 2), name="given")
     x = layers.Bidirectional(layers.GRU(2), name="both")(given)
     x = layers.BatchNormalization(name="norm")(x)

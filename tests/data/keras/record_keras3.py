@@ -55,7 +55,9 @@ def fitted(model: Any, **options: Any) -> Any:
 def mixture() -> Any:
     """Nested and shared layers, a seed generator, a recurrent layer, batch statistics."""
     layers = keras.layers
-    inner = keras.Sequential([layers.Dense(3, activation="relu"), layers.Dropout(0.5)], name="inner")
+    inner = keras.Sequential(
+        [layers.Dense(3, activation="relu"), layers.Dropout(0.5)], name="inner"
+    )
     shared = layers.Dense(3, name="shared")
     given = keras.Input((4, 2), name="given")
     x = layers.Bidirectional(layers.GRU(2, return_sequences=True), name="both")(given)
@@ -86,12 +88,12 @@ def main(folder: Path) -> None:
     keep(mixed, folder / "mixture.weights.h5")
     keep(mixed, folder / "mixture.keras")
     keep(mixed, folder / "mixture.h5")
-    model = fitted(small(), optimizer=optimizers.SGD(0.01, momentum=0.9, nesterov=True, clipvalue=5.0))
+    model = fitted(
+        small(), optimizer=optimizers.SGD(0.01, momentum=0.9, nesterov=True, clipvalue=5.0)
+    )
     keep(model, folder / "sgd.keras", zipped=True)
     model.save(folder / "unzipped", zipped=False)
     keep(fitted(small(40)), folder / "sharded.weights.json", max_shard_size=1e-6)
-    model = fitted(small(40))
-    model.save(folder / "sharded_inside.keras", max_shard_size=1e-6) if False else None
     for policy in ("bfloat16", "float16", "mixed_float16", "mixed_bfloat16"):
         keras.config.set_dtype_policy(policy)
         keep(fitted(small()), folder / f"{policy}.weights.h5")

@@ -15,12 +15,12 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np
 import tensorflow as tf
 
+from tests.data.logs.record_keras_facts import BAD, BATCH, BATCHES, EPOCHS
+
 keras = tf.keras
-BATCHES, BATCH, BAD = 12, 4, 2 * 12 + 7
-"""The weights are NaN from the batch BAD on, an index over all epochs."""
 
 
-class Poison(keras.callbacks.Callback):
+class Poison(tf.keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self.batches = 0
@@ -38,7 +38,7 @@ def fit(
     poison: bool = True,
     stop: bool = False,
     unknown: bool = False,
-    epochs: int = 4,
+    epochs: int = EPOCHS,
     csv: str | None = None,
 ) -> Any:
     keras.utils.set_random_seed(1)

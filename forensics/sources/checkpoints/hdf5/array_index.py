@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from forensics.sources.checkpoints.hdf5.fields import Fields
 from forensics.sources.checkpoints.hdf5.image import Image
 
-
 _MAX_PAGE_BITS = 32
 
 
@@ -102,7 +101,7 @@ def page_bytes(count: int, page: int) -> int:
     return (-(-count // page) + 7) // 8
 
 
-def fixed_array(image: Image, address: int, filtered: bool, what: str) -> Iterator[Fields]:  # noqa: FBT001
+def fixed_array(image: Image, address: int, filtered: bool, what: str) -> Iterator[Fields]:
     """Elements of a fixed array."""
     name = f"the chunks' array of {what}"
     size = 12 + image.length_size + image.offset_size
@@ -118,7 +117,7 @@ def fixed_array(image: Image, address: int, filtered: bool, what: str) -> Iterat
         yield from array.data_block(block, count, b"FADB", None)
 
 
-def extensible_array(image: Image, address: int, filtered: bool, what: str) -> Iterator[Fields]:  # noqa: FBT001
+def extensible_array(image: Image, address: int, filtered: bool, what: str) -> Iterator[Fields]:
     """Elements of an extensible array; those at its end may never have been written."""
     name = f"the chunks' array of {what}"
     size = 16 + 6 * image.length_size + image.offset_size
@@ -161,12 +160,12 @@ class _Levels:
         return 2 * (self.pointers.bit_length() - 1)
 
     def shape(self, level: int) -> tuple[int, int]:
-        """Data blocks of a level, and elements of each."""
+        """Return data blocks of a level, and elements of each."""
         return 1 << level // 2, self.smallest << (level + 1) // 2
 
 
 def _index_block(array: _Array, placed: _Array, index: int, levels: _Levels) -> Iterator[Fields]:
-    """The first elements, then data blocks by pointers, then super blocks of data blocks."""
+    """Walk the first elements, then data blocks by pointers, then super blocks of these."""
     blocks, supers = 2 * (levels.pointers - 1), max(0, levels.count - levels.direct)
     width = array.image.offset_size
     size = array.prefix + levels.first * array.element + (blocks + supers) * width + 4

@@ -36,7 +36,9 @@ def read_node(
     """
     width = image.offset_size
     size = 8 + 2 * width + most * (key_size + width) + key_size
-    fields = Fields(image, address, image.take(address, size, f"a node of {what}"), f"node of {what}")
+    fields = Fields(
+        image, address, image.take(address, size, f"a node of {what}"), f"node of {what}"
+    )
     fields.expect(b"TREE" + bytes([kind]))
     found, count = fields.integer(1), fields.integer(2)
     if count > most or (level is not None and found != level):

@@ -32,7 +32,7 @@ class _Tree:
 
 
 def read_records(image: Image, address: int, kind: int, what: str) -> Iterator[Fields]:
-    """Records of a tree, in order.
+    """Walk the records of a tree in order.
 
     Raises
     ------

@@ -37,7 +37,7 @@ class Chunk(NamedTuple):
 
 
 def chunk_grid(shape: tuple[int, ...], chunk: tuple[int, ...]) -> tuple[int, ...]:
-    """Number of chunks along each axis."""
+    """Count the chunks along each axis."""
     return tuple(-(-size // step) for size, step in zip(shape, chunk, strict=True))
 
 

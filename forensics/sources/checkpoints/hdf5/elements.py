@@ -39,7 +39,7 @@ def in_header(data: memoryview) -> Pieces:
 
 
 def swapped(pieces: Pieces, width: int) -> Pieces:
-    """The same numbers of `width` bytes with their bytes in the other order."""
+    """Turn round the bytes of numbers of `width` bytes."""
 
     def swap() -> Iterator[memoryview]:
         for piece in pieces():
@@ -135,9 +135,7 @@ class InChunks:
         return any((at + 1) * step > size for at, step, size in edges)
 
 
-def slabs(
-    shape: tuple[int, ...], chunk: tuple[int, ...], element: int, most: int
-) -> Iterator[Box]:
+def slabs(shape: tuple[int, ...], chunk: tuple[int, ...], element: int, most: int) -> Iterator[Box]:
     """Cover an array by boxes that follow each other in C order.
 
     Each takes at most `most` bytes, and ends where chunks do as far as that allows.

@@ -32,7 +32,7 @@ class Fields:
         return len(self.data) - self.at
 
     def raw(self, count: int) -> memoryview:
-        """The next `count` bytes."""
+        """Read `count` bytes."""
         end = self.at + count
         if end > len(self.data):
             raise self.damaged("truncated", f"{self.what} ends too early")
@@ -41,28 +41,33 @@ class Fields:
         return found
 
     def integer(self, size: int) -> int:
-        """An unsigned integer of `size` bytes."""
-        return int.from_bytes(self.raw(size), "little")
+        """Read an unsigned integer of `size` bytes."""
+        end = self.at + size
+        if end > len(self.data):
+            raise self.damaged("truncated", f"{self.what} ends too early")
+        value = int.from_bytes(self.data[self.at : end], "little")
+        self.at = end
+        return value
 
     def place(self) -> int | None:
-        """An address; None where it is undefined."""
+        """Read an address; None where it is undefined."""
         size = self.image.offset_size
         value = self.integer(size)
         return None if value == (1 << 8 * size) - 1 else value
 
     def defined(self) -> int:
-        """An address that must be defined."""
+        """Read an address that must be defined."""
         address = self.place()
         if address is None:
             raise self.damaged("bad_address", f"{self.what} needs an address that is undefined")
         return address
 
     def length(self) -> int:
-        """A size of the file's lengths."""
+        """Read a size of the width of the file's lengths."""
         return self.integer(self.image.length_size)
 
     def expect(self, value: bytes, kind: str = "bad_signature") -> None:
-        """Bytes that must be there: signatures, versions."""
+        """Read bytes that must be there: signatures, versions."""
         if bytes(self.raw(len(value))) != value:
             self.at -= len(value)
             raise self.damaged(kind, f"this is no {self.what}")

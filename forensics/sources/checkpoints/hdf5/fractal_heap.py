@@ -1,7 +1,7 @@
 """Fractal heaps: where newer groups keep many links, and objects many or large attributes.
 
-Objects lie in direct blocks, which indirect blocks list: in rows of equal width, whose blocks are of
-equal size within a row; that size doubles from the third row on.
+Objects lie in direct blocks, which indirect blocks list: in rows of equal width, whose blocks are
+of equal size within a row; that size doubles from the third row on.
 """
 
 from __future__ import annotations
@@ -56,7 +56,12 @@ class FractalHeap:
         self._huge = fields.place()
         fields.raw(length + width + 8 * length)
         table_width, start, largest = fields.integer(2), fields.length(), fields.length()
-        bits, _, root, rows = fields.integer(2), fields.integer(2), fields.place(), fields.integer(2)
+        bits, _, root, rows = (
+            fields.integer(2),
+            fields.integer(2),
+            fields.place(),
+            fields.integer(2),
+        )
         fields.verify()
         self._shape = _Shape(
             table_width,
@@ -137,7 +142,7 @@ class FractalHeap:
             raise fields.damaged("bad_address", f"a block of {self._what} is not where it belongs")
 
     def find(self, identifier: Fields) -> Fields:
-        """The object that the identifier to come leads to."""
+        """Find the object that the identifier to come leads to."""
         fields = Fields(
             self._image,
             identifier.address + identifier.at,

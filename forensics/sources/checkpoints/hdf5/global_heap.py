@@ -16,7 +16,7 @@ class GlobalHeap:
         self._collections: dict[int, Collection] = {}
 
     def find(self, fields: Fields) -> memoryview:
-        """Bytes that the reference to come leads to: length, collection, index."""
+        """Find the bytes that the reference to come leads to: length, collection, index."""
         length, address, index = fields.integer(4), fields.defined(), fields.integer(4)
         if length == 0:
             return memoryview(b"")

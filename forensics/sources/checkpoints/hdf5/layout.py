@@ -117,9 +117,7 @@ def _sizes(fields: Fields, rank: int, width: int) -> list[int]:
     return [fields.integer(width) for _ in range(rank)]
 
 
-def _chunk(
-    fields: Fields, sizes: list[int], index: int, address: int | None
-) -> Chunked:
+def _chunk(fields: Fields, sizes: list[int], index: int, address: int | None) -> Chunked:
     if len(sizes) < 2 or 0 in sizes:
         raise fields.damaged("bad_layout", f"the chunks of {fields.what} have an impossible shape")
     return Chunked(tuple(sizes[:-1]), sizes[-1], index, address)

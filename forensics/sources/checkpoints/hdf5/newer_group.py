@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from forensics.sources.checkpoints.hdf5.btree2 import read_records
 from forensics.sources.checkpoints.hdf5.fields import Fields
@@ -37,7 +38,7 @@ def read_newer_group(image: Image, header: Header, what: str) -> list[Link]:
         if places is not None:
             links.extend(_dense_links(image, *places, what))
     links.sort(key=lambda link: link.name)
-    if any(a.name == b.name for a, b in zip(links, links[1:], strict=False)):
+    if any(a.name == b.name for a, b in pairwise(links)):
         raise image.damaged(header.address, "bad_order", f"two links in {what} have one name")
     return links
 

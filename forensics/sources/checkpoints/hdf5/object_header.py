@@ -35,7 +35,7 @@ class Header:
     messages: list[Message] = field(default_factory=list)
 
     def first(self, kind: int) -> Message | None:
-        """The message of one type, None where there is none."""
+        """Return the message of one type, None where there is none."""
         return next((m for m in self.messages if m.type == kind), None)
 
     def all(self, kind: int) -> Iterator[Message]:
@@ -61,7 +61,7 @@ class Headers:
 def read_header(image: Image, address: int) -> Header:
     """Read an object's header and all of its continuations."""
     what = f"the object header at {address}"
-    if image.read(address, 4, what) == b"OHDR":
+    if bytes(image.read(address, 4, what)) == b"OHDR":
         header = _newer(image, address, what)
     else:
         header = _older(image, address, what)

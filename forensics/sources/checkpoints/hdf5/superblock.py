@@ -61,7 +61,7 @@ def _find(image: Image) -> int:
     """Offset of the signature: 0, 512, 1024, 2048, ..."""
     offset = 0
     while offset + len(SIGNATURE) <= image.size:
-        if image.read(offset, len(SIGNATURE), "the signature") == SIGNATURE:
+        if image.read(offset, len(SIGNATURE), "the signature").tobytes() == SIGNATURE:
             return offset
         offset = offset * 2 or 512
     raise image.damaged(0, "bad_signature", "this is no HDF5 file: it has no superblock")

@@ -60,10 +60,9 @@ class Files:
     def read(self, name: str, offset: int, count: int) -> memoryview:
         """Return `count` bytes from `offset` of a file."""
         blob = self._blob(name)
-        descriptor = _descriptor(blob)
-        if descriptor is None:
+        if blob.descriptor is None:
             return blob.read(offset, count)
-        data = os.pread(descriptor, count, offset)
+        data = os.pread(blob.descriptor, count, offset)
         if len(data) != count:
             raise Damaged(name, offset + len(data), "truncated", "the file ends within a value")
         return memoryview(data)
@@ -78,7 +77,7 @@ class Files:
     def close(self) -> None:
         """Close all of them."""
         while self._open:
-            self._open.popitem()[1].__exit__(None, None, None)
+            self._open.popitem()[1].close()
 
     def _blob(self, name: str) -> Blob:
         if name in self._open:
@@ -99,17 +98,11 @@ class Files:
         return blob
 
     def _make_room(self) -> None:
-        held = sum(min(b.size, IN_MEMORY) for b in self._open.values() if _descriptor(b) is None)
+        held = sum(min(b.size, IN_MEMORY) for b in self._open.values() if b.descriptor is None)
         while len(self._open) > 1 and (len(self._open) > _MOST_OPEN or held > _MOST_HELD):
             blob = self._open.popitem(last=False)[1]
-            held -= min(blob.size, IN_MEMORY) if _descriptor(blob) is None else 0
-            blob.__exit__(None, None, None)
-
-
-def _descriptor(blob: Blob) -> int | None:
-    """Return the open file on a local disk: a part is read without the rest."""
-    descriptor: int | None = getattr(blob, "descriptor", None)
-    return descriptor
+            held -= min(blob.size, IN_MEMORY) if blob.descriptor is None else 0
+            blob.close()
 
 
 class _Part:

@@ -1,0 +1,149 @@
+"""The stream of an event file, read once: its records found, its events collected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from forensics.errors import Damaged
+from forensics.sources.events.event_columns import Content, EventCollector, EventColumns
+from forensics.sources.events.records import HEADER, RecordReader
+from forensics.sources.events.span_checksums import header_verifies
+from forensics.sources.storage.blob import Blob
+from forensics.sources.storage.gzip_stream import MAGIC, Unpacker
+from forensics.sources.storage.windows import examine_file
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+_ASIDE = 4 << 20
+"""Bytes from which a file is hashed in a thread beside the scan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What was read of an event file.
+
+    Parameters
+    ----------
+    content : Content
+        What its events hold.
+    records : RecordReader
+        What was lost between them.
+    size : int
+        Bytes of the file that were read.
+    packed : bool
+        Offsets are those of what the file unpacks to.
+    cut : bool
+        The packed stream ends early.
+    stopped : Damaged or None
+        The packed stream is damaged, or too large.
+    """
+
+    content: Content
+    records: RecordReader
+    size: int
+    packed: bool = False
+    cut: bool = False
+    stopped: Damaged | None = None
+
+
+def read_stream(blob: Blob, kernels: ModuleType | None, verified_length: int) -> Stream:
+    """Read an event file, plain or gzip'd (told by its first bytes), by the given tier.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    descriptor = blob.descriptor
+    if kernels is None or descriptor is None or _is_packed(blob.head(HEADER)):
+        return _read_pieces(blob, kernels, verified_length)
+    columns = kernels.CompiledColumns(verified_length)
+    records = kernels.CompiledRecords(columns, blob.size, verified_length)
+    size = examine_file(descriptor, blob.size, records)
+    return Stream(columns.content(), records, size)
+
+
+def _read_pieces(blob: Blob, kernels: ModuleType | None, verified_length: int) -> Stream:
+    pieces = blob.pieces()
+    first = next(pieces, b"")
+    packed = _is_packed(first[:HEADER])
+    known = None if packed else blob.size
+    columns: EventCollector
+    if kernels is None:
+        columns, records = EventColumns(), RecordReader(known, verified_length)
+    else:
+        columns = kernels.CompiledColumns(verified_length)
+        records = kernels.CompiledRecords(columns, known, verified_length)
+    unpacked = _Unpacked(chain([first], pieces), Unpacker(blob.name, blob.size) if packed else None)
+    for piece in unpacked.pieces():
+        for block in records.feed(piece):
+            columns.take(block)
+    for block in records.finish():
+        columns.take(block)
+    return Stream(columns.content(), records, unpacked.size, packed, unpacked.cut, unpacked.stopped)
+
+
+def _is_packed(head: bytes) -> bool:
+    return head.startswith(MAGIC) and not header_verifies(head)
+
+
+class _Unpacked:
+    """Pieces of a stream, unpacked where there is an unpacker."""
+
+    def __init__(self, raw: Iterator[bytes], unpacker: Unpacker | None) -> None:
+        self._raw, self._unpacker = raw, unpacker
+        self.size = 0
+        self.stopped: Damaged | None = None
+
+    def pieces(self) -> Iterator[bytes]:
+        for piece in self._raw:
+            self.size += len(piece)
+            if self._unpacker is None:
+                yield piece
+            elif self.stopped is None:
+                try:
+                    yield from self._unpacker.feed(piece)
+                except Damaged as error:
+                    self.stopped = error
+
+    @property
+    def cut(self) -> bool:
+        """Whether it ends early."""
+        return not (self._unpacker is None or self.stopped or self._unpacker.complete)
+
+
+class Hashing:
+    """The hash of a file, in a thread beside whatever else is done with it.
+
+    Parameters
+    ----------
+    blob : Blob
+        On a local disk, or else nothing is done: `Blob.pieces` hashes what it hands out.
+    wanted : bool
+    """
+
+    def __init__(self, blob: Blob, *, wanted: bool) -> None:
+        aside = wanted and blob.descriptor is not None and blob.size >= _ASIDE
+        self._pool: ThreadPoolExecutor | None = None
+        if aside:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(1)
+        self._work = self._pool.submit(blob.sha256) if self._pool else None
+
+    def finish(self) -> None:
+        """Wait for the hash.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        """
+        if self._pool is not None and self._work is not None:
+            self._pool.shutdown()
+            self._work.result()

@@ -1,0 +1,123 @@
+"""A local file from end to end without a copy that is kept: mapped, or through one buffer.
+
+Mapping costs half of what copying does, and memory that is a file's own. It is done window by
+window, under a lease on the file's length (`read_lease`), and every window is made present before
+it is looked at, so that a disk that fails is an error and no signal. What cannot be had this way is
+read through a buffer that is used again and again, up to the length that the file had when it was
+opened.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+from typing import Protocol
+
+from forensics.sources.storage.read_lease import ReadLease
+
+_MAPPED = 4 << 20
+"""Bytes from which mapping a file is worth its system calls."""
+_WINDOW = 32 << 20
+"""Bytes that are mapped and present at once."""
+_BUFFER = 1 << 20
+_MADV_POPULATE_READ = 22
+"""Linux 5.14: make pages present, or fail where a look at them would have been a SIGBUS."""
+
+
+class Examiner(Protocol):
+    """Who looks at the bytes."""
+
+    @property
+    def needed(self) -> int:
+        """Bytes wanted next."""
+
+    def examine(self, view: memoryview, *, final: bool) -> int:
+        """Look at the next bytes; return how many are done with."""
+
+
+def examine_file(descriptor: int, size: int, examiner: Examiner) -> int:
+    """Show the bytes of a file to an examiner, in order.
+
+    Parameters
+    ----------
+    descriptor : int
+        Open for reading.
+    size : int
+        Bytes to be read; what is appended later is left.
+    examiner : Examiner
+
+    Returns
+    -------
+    int
+        Bytes that the file had: fewer than `size` if it became shorter.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    done = 0
+    if size >= _MAPPED:
+        with ReadLease(descriptor) as lease:
+            done = _mapped(descriptor, size, examiner, lease)
+    return _buffered(descriptor, size, examiner, done) if done < size else size
+
+
+def _mapped(descriptor: int, size: int, examiner: Examiner, lease: ReadLease) -> int:
+    """Show what can be mapped; return how far it was done with."""
+    if not lease.held or os.fstat(descriptor).st_size < size:
+        return 0
+    done, end = 0, 0
+    with mmap.mmap(descriptor, size, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as whole:
+        while end < size:
+            begun, end = done, min(size, max(end + _WINDOW, done + examiner.needed))
+            if not lease.held or not _present(mapped, begun, end):
+                return done
+            with whole[begun:end] as view:
+                done += examiner.examine(view, final=end == size)
+            _forget(mapped, begun, done)
+    return size
+
+
+def _present(mapped: mmap.mmap, start: int, end: int) -> bool:
+    start -= start % mmap.PAGESIZE
+    try:
+        mapped.madvise(_MADV_POPULATE_READ, start, end - start)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _forget(mapped: mmap.mmap, start: int, end: int) -> None:
+    """Let the pages go that are done with."""
+    start, end = start - start % mmap.PAGESIZE, end - end % mmap.PAGESIZE
+    if start < end:
+        mapped.madvise(mmap.MADV_DONTNEED, start, end - start)
+
+
+def _buffered(descriptor: int, size: int, examiner: Examiner, done: int) -> int:
+    """Show the rest, from `done` on; return where the file ends."""
+    buffer = memoryview(bytearray(min(_BUFFER, size - done) or 1))
+    filled, offset = 0, done
+    with io.FileIO(descriptor, closefd=False) as file:
+        file.seek(done)
+        while True:
+            count = file.readinto(buffer[filled : filled + size - offset]) or 0
+            filled, offset = filled + count, offset + count
+            final = not count or offset == size
+            if not final and filled < min(examiner.needed, len(buffer)):
+                continue
+            consumed = examiner.examine(buffer[:filled], final=final)
+            if final:
+                return offset
+            buffer, filled = _moved(buffer, consumed, filled, examiner.needed)
+
+
+def _moved(buffer: memoryview, start: int, end: int, needed: int) -> tuple[memoryview, int]:
+    """Move what is not done with to the front of a buffer that has room for what is needed."""
+    rest = end - start
+    room = max(needed, rest + 1)
+    larger = buffer if room <= len(buffer) else memoryview(bytearray(room))
+    larger[:rest] = buffer[start:end]
+    return larger, rest

@@ -149,6 +149,7 @@ def _checkpoint(found: CheckpointStats, whole: bool) -> dict[str, Any]:
         "step": found.step,
         "step_source": encode(found.step_source),
         "status": found.status.value,
+        "verifiable": found.verifiable,
         "config": encode(found.config),
         "n_tensors": len(found.tensors),
         "n_elements": sum(t.count for t in found.tensors),
@@ -171,10 +172,20 @@ def _change(change: TensorChange) -> dict[str, Any]:
 
 
 def worst_status(document: dict[str, Any]) -> CheckpointStatus:
-    """Return the worst state of all checkpoints: poisoned before damaged before clean."""
+    """Return the worst state of all checkpoints: poisoned before damaged before clean.
+
+    A damaged checkpoint may be poisoned too, by what could be read of it.
+    """
     found = {c["status"] for c in document["checkpoints"]}
-    order = (CheckpointStatus.POISONED, CheckpointStatus.DAMAGED)
-    return next((s for s in order if s.value in found), CheckpointStatus.CLEAN)
+    kinds = {t["kind"] for c in document["checkpoints"] for t in c["tensors"] if _is_bad(t)}
+    if CheckpointStatus.POISONED.value in found or kinds - {TensorKind.METRIC.value}:
+        return CheckpointStatus.POISONED
+    damaged = CheckpointStatus.DAMAGED.value in found
+    return CheckpointStatus.DAMAGED if damaged else CheckpointStatus.CLEAN
+
+
+def _is_bad(tensor: dict[str, Any]) -> bool:
+    return bool(tensor["nan"] or tensor["pos_inf"] or tensor["neg_inf"])
 
 
 def _silent(_: str) -> None:

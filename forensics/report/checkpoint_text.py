@@ -16,6 +16,7 @@ _RED, _YELLOW, _GREEN, _BOLD, _OFF = "31", "33", "32", "1", "\x1b[0m"
 _STATUS_COLOR = {"clean": _GREEN, "poisoned": _RED, "damaged": _YELLOW}
 _STATUS_SIGN = {"clean": "✓", "poisoned": "✗", "damaged": "!"}
 _WARNINGS = 20
+NOT_VERIFIABLE = "not verifiable: the format has no checksums, a changed byte goes unnoticed"
 _OBJECT_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
@@ -53,6 +54,8 @@ def _heads(document: Section, color: bool) -> Iterator[str]:
         settings = [f"{plain(k)} {_setting(v)}" for k, v in found["config"].items() if _plain(v)]
         if settings:
             yield f"   {sanitize(', '.join(settings))}"
+        if not found["verifiable"]:
+            yield f"   {NOT_VERIFIABLE}"
         yield from (f"   {line}" for line in _bad(found["tensors"]))
 
 

@@ -67,9 +67,9 @@ def read(path: str | Path, *, several: bool = False) -> Run:
 
 def _read_log(place: Place, name: str) -> Run | None:
     """Read one log that is no event file; None where it is none."""
-    from forensics.sources.logs.search import read_logs
+    from forensics.sources.logs.search import read_log
 
-    logs = read_logs(place, [name])
+    logs = read_log(place, name)
     if not logs.inputs:
         return None
     return Run(
@@ -89,7 +89,8 @@ def _read_file(place: Place, name: str) -> Run:
     file = read_event_file(place, name)
     if not is_event_file(name) and file.n_events == 0:
         raise NothingToAnalyze(
-            f"{place.label}/{name}: neither a log directory nor an event file that can be read"
+            f"{place.label}/{name}: neither a log directory, nor an event file or log that can be "
+            "read"
         )
     writers = join_writers([file])
     logged = logged_files(place, writers)

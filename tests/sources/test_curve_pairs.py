@@ -22,9 +22,9 @@ def apart(first: Curve, second: Curve) -> int:
 
 
 points = st.tuples(st.integers(0, 5), st.sampled_from([0.5, 0.1, np.inf, -0.5]))
-curves = st.lists(
-    st.lists(points, unique_by=lambda point: point[0]), min_size=2, max_size=6
-).map(lambda found: [curve([s for s, _ in c], [v for _, v in c]) for c in found])
+curves = st.lists(st.lists(points, unique_by=lambda point: point[0]), min_size=2, max_size=6).map(
+    lambda found: [curve([s for s, _ in c], [v for _, v in c]) for c in found]
+)
 
 
 @given(found=curves)

@@ -86,7 +86,7 @@ def _index_of(name: str) -> str:
 def _sought(file: EventFile) -> list[tuple[BlobTag, Reader]]:
     """Pick what may tell settings, the best first."""
     tags = file.blobs.tags
-    models = [where for where in tags.values() if where.plugin == KERAS_PLUGIN]
+    models = [tags[key] for key, plugin in file.blobs.plugins() if plugin == KERAS_PLUGIN]
     graph, meta = tags.get(("", BlobKind.GRAPH)), tags.get(("", BlobKind.META_GRAPH))
     traces = [where for where in tags.values() if where.plugin in TRACE_PLUGINS]
     sought: list[tuple[BlobTag, Reader]] = [(where, _keras_model) for where in models]

@@ -198,6 +198,14 @@ def test_a_hole_of_zeros_is_damage_with_its_place(tmp_path: Path) -> None:
     assert points(run, "loss") == [(0, 1.0), (2, 0.5)]
 
 
+def test_what_stands_behind_a_hole_is_of_an_unknown_epoch(tmp_path: Path) -> None:
+    first = "Epoch 1/9\n" + bar(1, 9, loss=2.0) + "\n"
+    rest = bar(5, 9, loss="nan") + bar(9, 9, loss="nan") + "\nEpoch 7/9\n" + bar(9, 9, loss=0.5)
+    run = run_of(tmp_path, {"a.out": first.encode() + bytes(4096) + rest.encode() + b"\n"})
+    assert points(run, "loss (running mean)") == [(0, 2.0), (62, 0.5)]
+    assert points(run, "loss") == [(6, 0.5)]
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "latin-1"])
 def test_encodings(tmp_path: Path, encoding: str) -> None:
     text = "Trainingsl\u00e4ufe\r\nEpoch 1/2\r\n" + bar(2, 2, loss=1.0) + "\r\n"

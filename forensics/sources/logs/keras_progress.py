@@ -163,6 +163,7 @@ class KerasProgress:
         self._updates = 0
         self._headed = False
         self._samples = False
+        self._lost = False
         self._reset()
 
     def _reset(self) -> None:
@@ -202,10 +203,12 @@ class KerasProgress:
         self._end_epoch()
 
     def interrupt(self) -> None:
-        """Note that lines are missing here."""
-        self._reset()
+        """Note that lines are missing here: which epoch goes on is not known until one begins."""
+        self._end_epoch()
+        self._lost = True
 
     def _header(self, epoch: int, total: int) -> None:
+        self._lost = False
         current = self.trainings[-1] if self.trainings else None
         untouched = not (self._seen or self._stopped)
         if self._headed and current is not None and untouched and current.epoch == epoch:
@@ -222,8 +225,8 @@ class KerasProgress:
         found = _values(text[match.end() :])
         if found is None:
             return False
-        if not found:
-            return True  # of `predict`, or before the first metric
+        if not found or self._lost:
+            return True  # of `predict`, or before the first metric, or of an unknown epoch
         done = int(match[1])
         total = None if match[2] == "Unknown" else int(match[2])
         if not self.trainings:
@@ -281,9 +284,9 @@ class KerasProgress:
 
     def _stop(self, batch: int) -> None:
         """Take the batch at which `TerminateOnNaN` saw the loss."""
-        if not self.trainings:
+        if not self.trainings or self._lost:
             self.undated = batch
-        if not self.trainings or self._stopped:
+        if not self.trainings or self._stopped or self._lost:
             return
         training = self.trainings[-1]
         column = training.drawn.get("loss")

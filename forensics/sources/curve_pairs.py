@@ -1,4 +1,4 @@
-"""Which of many curves may hold the same values one step apart, without comparing each with each."""
+"""Which curves may hold equal values one step apart, without comparing each with each."""
 
 from __future__ import annotations
 

@@ -184,7 +184,8 @@ def test_messages(tmp_path: Path) -> None:
 
 
 def test_nothing_but_a_version(tmp_path: Path) -> None:
-    ew.write(tmp_path)
+    empty = ew.write(tmp_path)
+    empty.rename(tmp_path / "events.out.tfevents.1700000000.host.profile-empty")
     run = read(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -207,3 +208,36 @@ def test_one_event_file_alone(tmp_path: Path) -> None:
     path = ew.write(tmp_path, records("w", 2), ew.scalars("loss", [1.0]))
     run = read(path)
     assert (len(run.scalars()), len(run.histograms())) == (1, 2)
+
+
+def test_a_run_in_a_bucket() -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    bucket = MemoryFileSystem()
+    name = "/logged/run/events.out.tfevents.1.host"
+    content = ew.VERSION + records("w", 3)
+    bucket.pipe(name, content)
+    run = read("memory://logged/run")
+    assert run.histograms()["step"].tolist() == [0, 1, 2]
+    bucket.pipe(name, content + records("w", 1))
+    with pytest.raises(InputChanged, match="is not what it was"):
+        run.histograms()
+    bucket.rm("/logged", recursive=True)
+    with pytest.raises(InputChanged, match="is gone"):
+        run.histograms()
+
+
+def test_a_writer_that_goes_on_writing(tmp_path: Path) -> None:
+    from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+
+    with SummaryWriter(str(tmp_path)) as writer:
+        seen = []
+        for step in range(4):
+            writer.add_scalar("loss", step / 2, step)
+            writer.add_histogram("w", np.arange(step + 2.0), step, bins="auto")
+            writer.flush()
+            run = read(tmp_path)
+            seen.append((run.scalars()["value"].tolist(), run.histograms()["num"].tolist()))
+            assert run.warnings == ()
+    losses, counts = [0.0, 0.5, 1.0, 1.5], [2.0, 3.0, 4.0, 5.0]
+    assert seen == [(losses[:n], counts[:n]) for n in (1, 2, 3, 4)]

@@ -44,13 +44,18 @@ _STORED_AS_OPAQUE = {"bfloat16": 2}
 
 def read_dataset(
     image: Image, header: Header, attributes: AttributeReader, name: str, dtype: str | None
-) -> StoredTensor:
+) -> tuple[StoredTensor, int]:
     """Check everything that a dataset says of itself; its elements are not read.
 
     Parameters
     ----------
     dtype : str or None
         Its attribute of this name.
+
+    Returns
+    -------
+    StoredTensor, int
+        The tensor, and how many bytes each of its elements has.
 
     Raises
     ------
@@ -79,7 +84,8 @@ def read_dataset(
     if datatype.big_endian and datatype.size > 1:
         parts = 2 if datatype.name.startswith("complex") else 1
         pieces = swapped(pieces, datatype.size // parts)
-    return StoredTensor(name, (0,) if space.null else space.shape, datatype.name, pieces)
+    shape = (0,) if space.null else space.shape
+    return StoredTensor(name, shape, datatype.name, pieces), datatype.size
 
 
 @dataclass(frozen=True, slots=True)

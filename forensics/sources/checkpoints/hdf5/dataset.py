@@ -31,7 +31,6 @@ from forensics.sources.checkpoints.hdf5.object_header import (
     Header,
     Message,
 )
-from forensics.sources.checkpoints.hdf5.wall import Request, decoded
 from forensics.sources.checkpoints.stored_tensor import StoredTensor
 
 _MAX_CHUNK = 256 << 20
@@ -147,6 +146,8 @@ class _Stored:
         chunks = read_chunks(image, layout, self.space, filtered=filtered, what=self.what)
         self._check_stored(sum(c.stored for c in chunks), len(chunks) * size, pipeline)
         if pipeline.foreign:
+            from forensics.sources.checkpoints.hdf5.wall import Request, decoded
+
             request = Request(image.source, self.address, self.name, shape, element)
             return partial(decoded, request, self.size)
         return InChunks(image, layout, pipeline, shape, chunks, self.what)

@@ -132,12 +132,13 @@ def _add_logged(run: Run, values: Counter[Hashable]) -> list[ReadWarning]:
 
 def observe_dump(root: Path) -> Observation:
     """What the reader of debug dumps finds."""
-    paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    place = Directory(root)
+    tree = place.survey()
     values: Counter[Hashable] = Counter()
-    warnings: list[ReadWarning] = []
+    warnings: list[ReadWarning] = list(tree.warnings)
     complete = True
-    for name, files in dumps_among(paths).items():
-        dump = read_debug_dump(Directory(root), name, files)
+    for name, files in dumps_among(tree.files).items():
+        dump = read_debug_dump(place, name, files)
         values.update(("op", op) for op in dump.ops)
         values.update(("value", value) for value in dump.values)
         values.update(("call", call) for call in dump.calls)

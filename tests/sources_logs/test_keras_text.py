@@ -156,6 +156,14 @@ def test_terminate_on_nan_without_an_epoch_is_said(tmp_path: Path) -> None:
     assert "batch 17" in warning.detail
 
 
+def test_terminate_on_nan_that_raises(tmp_path: Path) -> None:
+    text = "Epoch 1/2\n" + bar(1, 100, loss=2.0) + "\n"
+    text += "RuntimeError: NaN or Inf loss encountered at batch 11. Loss value: nan. Terminating."
+    loss = series(run_of(tmp_path, {"a.out": text}), "loss (running mean)")
+    assert first_bad(loss) == 11
+    assert loss.watched
+
+
 def test_with_groups_of_batches_the_batch_is_not_exact(tmp_path: Path) -> None:
     text = "Epoch 1/2\n" + bar(4, 100, loss=2.0) + bar(8, 100, loss=1.0)
     text += "Batch 11: Invalid loss, terminating training\n"

@@ -123,6 +123,15 @@ def test_single_files(tmp_path: Path) -> None:
         assert [i.path for i in run.inputs] == [name]
 
 
+@pytest.mark.parametrize(
+    "name", ["keras2_verbose1.out", "keras3_logger.csv", "keras3_history.json", "run-offline.wandb"]
+)
+def test_a_single_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "whatever"
+    path.write_bytes((DATA / name).read_bytes())
+    assert [s.tag for s in read(path).series] == [s.tag for s in read(DATA / name).series]
+
+
 def test_a_run_per_directory_with_the_same_log(tmp_path: Path) -> None:
     table = "epoch,loss\n0,1.5\n1,1.0\n"
     with pytest.raises(SeveralRuns) as caught:

@@ -39,6 +39,12 @@ class Part:
             where = self.place(offset)
             raise Damaged(self.name, where, "read_error", f"it cannot be read: {why}") from None
 
+    @property
+    def descriptor(self) -> tuple[int, int] | None:
+        """Open file on a local disk and where the part begins in it, None where it is remote."""
+        own = self._blob.descriptor
+        return None if own is None else (own, self._start)
+
     def place(self, offset: int) -> int:
         """Offset in the file."""
         return self._start + offset
@@ -46,6 +52,11 @@ class Part:
 
 class Inflated:
     """Content that is held in memory.
+
+    Attributes
+    ----------
+    descriptor : None
+        It is in no file.
 
     Parameters
     ----------
@@ -56,6 +67,8 @@ class Inflated:
     data : bytes
         The content.
     """
+
+    descriptor: tuple[int, int] | None = None
 
     def __init__(self, name: str, start: int, data: bytes) -> None:
         self.name, self.size = name, len(data)

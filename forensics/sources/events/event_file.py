@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from forensics.domain.run import InputFile, InputState, ReadWarning
@@ -98,6 +97,8 @@ def read_event_files(
     pending = _pending(place, names) if kernels(how.tier, 0) is None else 0
     if len(names) < _TOGETHER or kernels(how.tier, pending) is None:
         return [read_event_file(place, name, how) for name in names]
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda name: read_event_file(place, name, how), names))
 

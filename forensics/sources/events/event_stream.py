@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from forensics.errors import Damaged
 from forensics.sources.events.event_columns import Content, EventCollector, EventColumns
@@ -15,6 +15,9 @@ from forensics.sources.events.span_checksums import header_verifies
 from forensics.sources.storage.blob import Blob
 from forensics.sources.storage.gzip_stream import MAGIC, Unpacker
 from forensics.sources.storage.windows import examine_file
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _ASIDE = 4 << 20
 """Bytes from which a file is hashed in a thread beside the scan."""
@@ -126,7 +129,11 @@ class Hashing:
 
     def __init__(self, blob: Blob, *, wanted: bool) -> None:
         aside = wanted and blob.descriptor is not None and blob.size >= _ASIDE
-        self._pool = ThreadPoolExecutor(1) if aside else None
+        self._pool: ThreadPoolExecutor | None = None
+        if aside:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(1)
         self._work = self._pool.submit(blob.sha256) if self._pool else None
 
     def finish(self) -> None:

@@ -11,7 +11,7 @@ References
    there is one epoch only; when a callback stops the training, the bar is finished all the same.
 .. [2] Keras 2.15, ``keras/src/utils/generic_utils.py``. TensorFlow 1 counted samples, not batches
    (``keras/engine/training_arrays.py``: ``Train on N samples``, ``us/sample``).
-.. [3] Keras 3, ``callbacks/terminate_on_nan.py``: ``Batch N: Invalid loss``, N from 0.
+.. [3] Keras 3, ``callbacks/terminate_on_nan.py``: ``Batch N: Invalid loss``, N from 0, or an error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ _TIMED = re.compile(r"\d(?:s|us|ms)\b|ETA:|\d:\d\d")
 _VALUE = re.compile(
     r"([^\s:][^:]{0,200}): {1,4}(" + NUMBER + r")(?:\s|$|(?<=\.\d{4})(?=[A-Za-z\[]))", re.IGNORECASE
 )
-_STOPPED = re.compile(r"Batch (\d{1,12}+): Invalid loss, terminating training")
+_STOPPED = re.compile(
+    r"Batch (\d{1,12}+): Invalid loss, terminating training"
+    r"|NaN or Inf loss encountered at batch (\d{1,12}+)\."
+)
 _RATE = re.compile(
     r"\s{0,4}Epoch (\d{1,9}): (ReduceLROnPlateau reducing|LearningRateScheduler setting) "
     r"learning rate to (" + NUMBER + r")\.?\s{0,4}$",
@@ -170,12 +173,12 @@ class KerasProgress:
 
     def line(self, text: str) -> bool:
         """Take a line; say whether it is one of ``fit``'s."""
-        if "Invalid loss" in text:
+        if "Invalid loss" in text or "loss encountered" in text:
             stopped = _STOPPED.search(text)
             if stopped is not None:
                 # A bar does not end its line, so the message stands behind it.
                 self.line(text[: stopped.start()])
-                self._stop(int(stopped[1]))
+                self._stop(int(stopped[1] or stopped[2]))
                 return True
         drawn = _DRAWN.match(text)
         if drawn is not None:

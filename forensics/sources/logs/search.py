@@ -14,6 +14,7 @@ from forensics.errors import Damaged
 from forensics.sources.logs import (
     csv_file,
     json_file,
+    level_log,
     mlflow_store,
     notebook,
     text_file,
@@ -66,6 +67,13 @@ def read_logs(place: Place, names: Iterable[str]) -> Logs:
         detail = f"{len(chosen) - MOST_SNIFFED} more files that may be logs were not looked at"
         search.warnings.append(ReadWarning(chosen[MOST_SNIFFED], None, "limit", detail))
     return Logs(_without_copies(search.files), search.warnings)
+
+
+def read_log(place: Place, name: str) -> Logs:
+    """Read one file that somebody says is a log, whatever its name."""
+    search = _Search(place)
+    search.look(name, _kind(name, frozenset([name])) or _anything)
+    return Logs(search.files, search.warnings)
 
 
 def _of_mlflow(names: Sequence[str]) -> Iterator[tuple[str, Sniff]]:
@@ -122,6 +130,14 @@ def _text(blob: Blob, head: bytes) -> Reading | None:
     if text_file.may_be_text(blob.name, head):
         return partial(text_file.read_text, head=head)
     return None
+
+
+def _anything(blob: Blob, head: bytes) -> Reading | None:
+    if head.startswith(level_log.HEADER):
+        return wandb_run.read_wandb
+    if head.lstrip()[:1] == b"{" and b"}\n{" in head.replace(b"\r", b""):
+        return json_file.read_json_lines
+    return _table(blob, head) or _json(blob, head) or _text(blob, head)
 
 
 def _database(blob: Blob, head: bytes) -> Reading | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 from forensics.sources.checkpoints.hdf5.attributes import AttributeReader
 from forensics.sources.checkpoints.hdf5.chunk_index import read_chunks
@@ -30,6 +31,7 @@ from forensics.sources.checkpoints.hdf5.object_header import (
     Header,
     Message,
 )
+from forensics.sources.checkpoints.hdf5.wall import Request, decoded
 from forensics.sources.checkpoints.stored_tensor import StoredTensor
 
 _MAX_CHUNK = 256 << 20
@@ -67,7 +69,7 @@ def read_dataset(
     layout = read_layout(_message(image, header, LAYOUT, what).fields)
     filters = header.first(FILTERS)
     pipeline = Pipeline() if filters is None else read_pipeline(filters.fields)
-    stored = _Stored(image, header.address, space, datatype, what)
+    stored = _Stored(image, header.address, space, datatype, name)
     if isinstance(layout, Chunked):
         pieces = stored.chunked(layout, pipeline)
     elif pipeline.filters:
@@ -88,7 +90,12 @@ class _Stored:
     address: int
     space: Dataspace
     datatype: Datatype
-    what: str
+    name: str
+
+    @property
+    def what(self) -> str:
+        """What it is called in errors."""
+        return repr(self.name)
 
     @property
     def size(self) -> int:
@@ -133,6 +140,9 @@ class _Stored:
         filtered = bool(pipeline.filters)
         chunks = read_chunks(image, layout, self.space, filtered=filtered, what=self.what)
         self._check_stored(sum(c.stored for c in chunks), len(chunks) * size, pipeline)
+        if pipeline.foreign:
+            request = Request(image.source, self.address, self.name, shape, element)
+            return partial(decoded, request, self.size)
         return InChunks(image, layout, pipeline, shape, chunks, self.what)
 
     def _check_stored(self, stored: int, whole: int, pipeline: Pipeline) -> None:

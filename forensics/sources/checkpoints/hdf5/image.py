@@ -25,6 +25,10 @@ class Source(Protocol):
     def place(self, offset: int) -> int:
         """Offset in the file that errors name."""
 
+    @property
+    def descriptor(self) -> tuple[int, int] | None:
+        """Open file on a local disk and where the bytes begin in it, None where there is none."""
+
 
 class Claim(NamedTuple):
     """A range of bytes and what lies there."""
@@ -53,21 +57,21 @@ class Image:
         self.offset_size = self.length_size = 8
         # Half of the chunks that a node of an older index has room for.
         self.chunk_k = 32
-        self._source = source
+        self.source = source
         self._claims: list[Claim] = []
         self._claimed = 0
 
     @property
     def size(self) -> int:
         """Bytes from the base address to the end."""
-        return self._source.size - self.base
+        return self.source.size - self.base
 
     def read(self, address: int, count: int, what: str) -> memoryview:
         """`count` bytes, or `Damaged` where the file does not hold them."""
         if address < 0 or count < 0 or address + count > self.size:
             detail = f"{what} should take {count} bytes at {address}, the file has {self.size}"
             raise self.damaged(address, "out_of_range", detail)
-        return self._source.read(self.base + address, count)
+        return self.source.read(self.base + address, count)
 
     def take(self, address: int, count: int, what: str) -> memoryview:
         """Read bytes that belong to one structure alone."""
@@ -98,4 +102,4 @@ class Image:
     def damaged(self, address: int, kind: str, detail: str) -> Damaged:
         """Error at an address."""
         offset = self.base + min(max(address, 0), max(self.size, 0))
-        return Damaged(self.path, self._source.place(offset), kind, detail)
+        return Damaged(self.path, self.source.place(offset), kind, detail)

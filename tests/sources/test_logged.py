@@ -246,3 +246,9 @@ def test_a_writer_that_goes_on_writing(tmp_path: Path) -> None:
         assert run.scalars()["value"].tolist() == [0.0, 0.5, 1.0, 1.5][: step + 1]
         assert run.histograms()["num"].tolist() == [2.0, 3.0, 4.0, 5.0][: step + 1]
     writer.close()
+
+
+def test_a_histogram_without_a_byte(tmp_path: Path) -> None:
+    ew.write(tmp_path, ew.record(ew.event(3, [ew.bytes_field(1, b"w") + ew.bytes_field(5, b"")])))
+    [found] = read(tmp_path).histograms().to_dict("records")
+    assert (found["num"], found["min"], len(found["limits"])) == (0.0, 0.0, 0)

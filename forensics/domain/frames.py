@@ -29,10 +29,12 @@ def scalar_frame(series: Sequence[Series]) -> pd.DataFrame:
             "step": joined([s.logged_steps for s in series], np.int64),
             "wall_time": joined([s.wall_times for s in series], np.float64),
             "value": joined([s.values for s in series], np.float64),
-            "quantity": repeated([s.quantity.value for s in series], lengths),
-            "step_axis": repeated([s.step_axis.value for s in series], lengths),
+            "quantity": labelled([s.quantity.value for s in series], lengths),
+            "step_axis": labelled([s.step_axis.value for s in series], lengths),
+            "fidelity": labelled([s.fidelity.name.lower() for s in series], lengths),
             "aligned_step": joined([s.steps for s in series], np.int64),
         },
+        # The columns are nobody else's: a copy would cost more than all the rest.
         copy=False,
     )
 
@@ -51,7 +53,8 @@ def logged_frame(
             "step": joined([t.steps for t in tags], np.int64),
             "wall_time": joined([t.wall_times for t in tags], np.float64),
             **{name: column([t.columns[name] for t in tags]) for name in COLUMNS[kind]},
-        }
+        },
+        copy=False,
     )
     frame.attrs["warnings"] = tuple(warnings)
     return frame
@@ -77,21 +80,31 @@ def checkpoint_frame(checkpoints: Sequence[CheckpointStats]) -> pd.DataFrame:
     }
     for name in _STATISTICS:
         table[name] = [None if tensor is None else getattr(tensor, name) for _, tensor in rows]
-    frame = pd.DataFrame(table)
-    frame["kind"] = [None if tensor is None else tensor.kind.value for _, tensor in rows]
-    return frame
+    table["kind"] = [None if tensor is None else tensor.kind.value for _, tensor in rows]
+    return pd.DataFrame(table)
 
 
 def repeated(names: Sequence[str], lengths: Sequence[int]) -> Any:
-    """Each name as often as its length says, as a categorical column: names are kept once."""
+    """Each name as often as its length says, as the kind of text column that pandas would make.
+
+    It is asked with the names alone: to look at every row takes longer than to make them.
+    """
     import pandas as pd
 
-    numbers: dict[str, int] = {}
-    codes = [numbers.setdefault(name, len(numbers)) for name in names]
-    kind = np.min_scalar_type(-max(1, len(numbers)))
-    repeats = np.repeat(np.array(codes, kind), np.array(lengths, np.int64))
-    dtype = pd.CategoricalDtype(list(numbers))
-    return pd.Categorical.from_codes(repeats, dtype=dtype, validate=False)
+    found = pd.Series([*names, "one that tells the kind where there is none"]).array[:-1]
+    return found.repeat(np.array(lengths, np.int64))
+
+
+def labelled(labels: Sequence[str], lengths: Sequence[int]) -> Any:
+    """Each of a few labels as often as its length says."""
+    import pandas as pd
+
+    categories = sorted(set(labels))
+    number = {label: code for code, label in enumerate(categories)}
+    codes = np.array([number[label] for label in labels], np.int8)
+    return pd.Categorical.from_codes(
+        np.repeat(codes, np.array(lengths, np.int64)), categories=pd.Index(categories, dtype="str")
+    )
 
 
 def joined(parts: Sequence[npt.NDArray[Any]], dtype: type[np.generic]) -> npt.NDArray[Any]:

@@ -234,6 +234,16 @@ class Run:
     logged: Logged | None = None
     """How to find again what is no scalar; None where nothing else was looked for."""
 
+    def __repr__(self) -> str:
+        parts = (
+            (len({s.writer for s in self.series}), "writer"),
+            (len(self.series), "series"),
+            (len(self.checkpoint_stats), "checkpoint"),
+            (len(self.warnings), "warning"),
+        )
+        counted = [f"{n} {what}{'' if n == 1 or what == 'series' else 's'}" for n, what in parts]
+        return f"<Run {self.name}: {', '.join(counted)}>"
+
     def of(self, quantity: Quantity, axis: StepAxis | None = None) -> tuple[Series, ...]:
         """Series of one quantity, longest first; batches before epochs."""
         found = [
@@ -292,7 +302,8 @@ class Run:
         -------
         DataFrame
             ``writer``, ``tag``, ``step`` (as logged), ``wall_time`` (seconds since the epoch),
-            ``value``; and what this program makes of them: ``quantity``, ``step_axis`` and
+            ``value``; and what this program makes of them: ``quantity``, ``step_axis``,
+            ``fidelity`` (``event`` for event files; the rest was found in other logs) and
             ``aligned_step``, the 0-based batch or epoch.
         """
         return scalar_frame(self.series)

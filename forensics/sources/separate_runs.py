@@ -14,7 +14,7 @@ _PARTS = (
     | VALIDATION
     | frozenset({"generator", "discriminator", "critic", "actor", "encoder", "decoder"})
     | frozenset({"teacher", "student", "g", "d", "gen", "disc"})
-    | frozenset({"worker", "replica", "rank", "chief", "host", "task", "process", "gpu", "device"})
+    | frozenset({"worker", "replica", "rank", "chief", "host", "node", "task", "process", "gpu", "device"})
 )
 """Words of directories that belong to one run: its networks, its splits, its workers."""
 
@@ -63,12 +63,14 @@ def _same_logs(series: Iterable[Series]) -> tuple[str, ...]:
     """Directories side by side with a log of the same name, each of a whole training."""
     folders: dict[str, set[PurePosixPath]] = {}
     for s in series:
+        if s.fidelity is Fidelity.EVENT or not _from_the_start(s):
+            continue
         path = PurePosixPath(s.writer)
-        if s.fidelity is not Fidelity.EVENT and _from_the_start(s) and _is_first(path.name):
+        if _is_first(path.name):
             folders.setdefault(path.name, set()).add(path.parent)
     for found in folders.values():
         parents = {folder.parent for folder in found}
-        apart = len(found) > 1 and len(parents) == 1
+        apart = len(found) > 1 and len(parents) == 1 and PurePosixPath() not in found
         if apart and not all(_is_part(folder.name) for folder in found):
             return tuple(sorted(str(folder) for folder in found))
     return ()
@@ -84,9 +86,8 @@ def _below(
 ) -> tuple[str, ...]:
     level = len(folder)
     children = sorted({path[level] for path in losses if len(path) > level})
-    complete = [
-        name for name in children if any(path[: level + 1] == (*folder, name) for path in saved)
-    ]
+    with_checkpoints = {path[: level + 1] for path in saved}
+    complete = [name for name in children if (*folder, name) in with_checkpoints]
     if len(complete) > 1 and not all(_is_part(name) for name in complete):
         return tuple("/".join((*folder, name)) for name in complete)
     for name in complete:

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 from forensics.domain.quantity import Fidelity, Quantity, StepAxis
+from forensics.sources.curve_pairs import near_pairs
 from forensics.sources.tags import Counting, Meaning
 
 _MIN_MATCHES = 3
@@ -33,8 +33,6 @@ _SAME = 1e-6
 """Relative difference of equal values: both were rounded to float32."""
 _MONITORED = "global_step/sec"
 """Tag that tells a monitored session of TensorFlow 1, so an Estimator."""
-_FEW = 32
-"""Training losses that are compared each with each; of more, those of one tag below one folder."""
 _MIN_EPOCHS = 3
 """Validated steps in a row that show that each of them is an epoch."""
 
@@ -59,10 +57,6 @@ class Draft:
     def index(self) -> npt.NDArray[np.int64]:
         """Steps after the shift."""
         return self.steps - self.shift
-
-
-Carrier = tuple[Sequence[Draft], Draft]
-"""A counter, and a training loss on it."""
 
 
 def settle(drafts: Sequence[Draft]) -> None:
@@ -106,8 +100,9 @@ def _recognise_unsaid_epochs(drafts: Sequence[Draft]) -> None:
     if not validated:
         return
     trained = {d.steps.tobytes() for d in unsaid if d.meaning.quantity is Quantity.TRAIN_LOSS}
+    epochs = validated & trained
     for draft in unsaid:
-        if draft.steps.tobytes() in validated & trained:
+        if draft.steps.tobytes() in epochs:
             draft.axis = StepAxis.EPOCH
 
 
@@ -141,16 +136,20 @@ def _shift(group: Sequence[Draft], monitored: Set[str]) -> int:
     if counting is Counting.BATCHES_OF_KERAS:
         regular = all(not np.any(steps % first) for steps in logged)
         return int(regular and (first == 1 or max(map(len, logged)) > 1))
-    if monitored and any(_is_below(group[0].writer, writer) for writer in monitored):
+    if monitored and not monitored.isdisjoint(_folders(group[0].writer)):
         return 1
     # A lost record may have been the one of step 0.
     counted = any(steps[:2].tolist() == [1, 2] for steps in logged)
     return int(counted and first == 1 and not any(d.lossy for d in group))
 
 
-def _is_below(writer: str, folder: str) -> bool:
-    """Whether a writer is this directory, or one below it as ``eval`` is."""
-    return folder == "." or writer == folder or writer.startswith(f"{folder}/")
+def _folders(writer: str) -> Iterator[str]:
+    """Yield a writer and the directories above it: ``eval`` lies below training."""
+    yield "."
+    yield writer
+    while (end := writer.rfind("/")) > 0:
+        writer = writer[:end]
+        yield writer
 
 
 def _align(groups: Sequence[Sequence[Draft]]) -> None:
@@ -161,7 +160,9 @@ def _align(groups: Sequence[Sequence[Draft]]) -> None:
         for loss in group
         if loss.meaning.quantity is Quantity.TRAIN_LOSS
     ]
-    for (one, first), (other, second) in _pairs(carriers):
+    curves = [(loss.index, loss.values) for _, loss in carriers]
+    for i, j in near_pairs(curves, _MIN_MATCHES):
+        (one, first), (other, second) = carriers[i], carriers[j]
         if first.writer == second.writer:
             continue
         lag = _lag(first, second)
@@ -169,22 +170,6 @@ def _align(groups: Sequence[Sequence[Draft]]) -> None:
         if ahead is not None and min(int(d.index.min()) for d in ahead if len(d.steps)) > 0:
             for draft in ahead:
                 draft.shift += 1
-
-
-def _pairs(carriers: Sequence[Carrier]) -> Iterator[tuple[Carrier, Carrier]]:
-    """Training losses that may be the same one.
-
-    Where there are many, a directory of many runs was read: losses of different runs are different.
-    """
-    if len(carriers) <= _FEW:
-        yield from combinations(carriers, 2)
-        return
-    alike: dict[tuple[str, str], list[Carrier]] = {}
-    for group, loss in carriers:
-        key = (loss.writer.partition("/")[0], loss.tag)
-        alike.setdefault(key, []).append((group, loss))
-    for some in alike.values():
-        yield from combinations(some[:_FEW], 2)
 
 
 def _lag(first: Draft, second: Draft) -> int:

@@ -5,7 +5,7 @@
 3. A warning has a slug, a sentence, and an offset inside the file (or what it unpacks to), or
    none.
 4. Where checksums cover the values and are not repaired: what it returns was there, and what it
-   does not return is missed aloud.
+   does not return is missed aloud (but for a log that was cut between two records).
 5. What lies beside the damaged file is read as if nothing had happened.
 """
 
@@ -17,9 +17,10 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from forensics.errors import NothingToAnalyze
 from tests.damage.confined import confined
 from tests.damage.mutations import DOUBLING
-from tests.damage.specimens import Files, Observation, Specimen, specimens
+from tests.damage.specimens import Files, Observation, Specimen, observe, specimens
 
 HANG = 20.0
 """Wall seconds after which a mutant is taken to hang; the machine may be busy."""
@@ -32,8 +33,8 @@ class Tally:
     Attributes
     ----------
     ends : Counter
-        ``same``, ``partial`` (less, and said so), ``other`` (not covered by a checksum), or the
-        name of the fault.
+        ``same``, ``partial`` (less, and said so), ``boundary`` (a log that was cut between two
+        records), ``other`` (not covered by a checksum), or the name of the fault.
     faults : list of str
         Each with what it takes to make the mutant again.
     kept, sound : int
@@ -147,6 +148,8 @@ def _judge(
     if invented:
         return "silent_wrong", str(list(invented)[:3])
     if not found.complains and truth.values - found.values:
+        if specimen.appended and done.endswith("truncate"):
+            return "boundary", ""
         return "silent_partial", str(list((truth.values - found.values).items())[:3])
     return "partial", ""
 
@@ -158,6 +161,16 @@ def _wrong_steps(found: Observation, truth: Observation) -> set[Hashable]:
         for path, (source, step) in found.steps.items()
         if (sound := truth.steps.get(path)) and source == sound[0] and step != sound[1]
     }
+
+
+def read_all(root: Path) -> tuple[int, bool, set[str]]:
+    """How much of the sound file was read, whether anything was said, and by which slugs."""
+    try:
+        found = observe(root)
+    except NothingToAnalyze:
+        return 0, False, set()
+    beside = sum(_beside(found.values).values())
+    return beside, found.complains, {warning.kind for warning in found.warnings}
 
 
 def _beside(values: Counter[Hashable]) -> Counter[Hashable]:

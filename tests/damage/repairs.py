@@ -11,6 +11,7 @@ import io
 import random
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 
 import crc32c
@@ -51,6 +52,21 @@ def mutated_record(content: bytes, seed: str) -> tuple[bytes, str]:
     hit = random.Random(seed).choice([i for i, part in enumerate(parts) if part])
     parts[hit], done = mutated(parts[hit], seed)
     return b"".join(map(record, parts)), f"record {hit}: {done}"
+
+
+def mutated_wandb_record(content: bytes, seed: str) -> tuple[bytes, str]:
+    """One record of W&B's log (in one piece) holds something else of the same size."""
+    header, places, at = struct.Struct("<IHB"), [], 7
+    while at < len(content):
+        _, length, kind = header.unpack_from(content, at)
+        if kind == 1 and length:
+            places.append((at, length))
+        at += header.size + length
+    at, length = random.Random(seed).choice(places)
+    start = at + header.size
+    data, done = mutated(content[start : start + length], seed, SAME_SIZE)
+    sealed = header.pack(zlib.crc32(b"\1" + data), length, 1) + data
+    return content[:at] + sealed + content[start + length :], f"record at {at}: {done}"
 
 
 def mutated_gzip(content: bytes, seed: str) -> tuple[bytes, str]:
@@ -122,6 +138,28 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         shift += 7
         if byte < 0x80:
             return value, position
+
+
+def mutated_ocdbt(content: bytes, seed: str) -> tuple[bytes, str]:
+    """One record of an OCDBT file keeps its size, its length and CRC-32C are right."""
+    found = list(ocdbt_records(content))
+    if not found:
+        return mutated(content, seed)
+    offset, size = random.Random(seed).choice(found)
+    body, done = mutated(content[offset + 12 : offset + size - 4], seed, SAME_SIZE)
+    record = content[offset : offset + 12] + body
+    sealed = record + struct.pack("<I", crc32c.crc32c(record))
+    return content[:offset] + sealed + content[offset + size :], f"record at {offset}: {done}"
+
+
+def ocdbt_records(content: bytes) -> Iterator[tuple[int, int]]:
+    """Offset and size of manifests and nodes (tensorstore/kvstore/ocdbt, Storage format)."""
+    for magic in (0x0CDB3A2A, 0x0CDB1234, 0x0CDB20DE):
+        offset = content.find(struct.pack(">I", magic))
+        while offset >= 0:
+            (size,) = struct.unpack_from("<Q", content, offset + 4)
+            yield offset, size
+            offset = content.find(struct.pack(">I", magic), offset + size)
 
 
 def mutated_member(content: bytes, seed: str) -> tuple[bytes, str]:

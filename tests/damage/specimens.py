@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import random
 import struct
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save
 
 from forensics.domain.logged import LoggedKind
 from forensics.domain.run import InputState, ReadWarning, Run
@@ -76,6 +79,8 @@ class Specimen:
         By name; that called ``raw`` repairs no checksum.
     checked : bool
         Whether checksums cover every value, so that no wrong one may be returned.
+    appended : bool
+        Whether it grows record by record, so that a cut between two cannot be told.
     packed : bool
         Whether offsets in warnings are those of what the file unpacks to.
     observe : callable
@@ -86,6 +91,7 @@ class Specimen:
     files: Files
     damages: Mapping[str, Damage]
     checked: bool = True
+    appended: bool = False
     packed: bool = False
     observe: Callable[[Path], Observation] = field(default_factory=lambda: observe)
 
@@ -110,7 +116,7 @@ def _add_points(run: Run, values: Counter[Hashable]) -> None:
     for series in run.series:
         rows = zip(series.steps, series.values, series.wall_times, strict=True)
         for step, value, wall in rows:
-            point = (int(step) + series.shift, _bits(float(value)), float(wall))
+            point = (int(step) + series.shift, _bits(float(value)), _bits(float(wall)))
             values[series.writer, series.tag, point] += 1
 
 
@@ -123,18 +129,19 @@ def _add_logged(run: Run, values: Counter[Hashable]) -> list[ReadWarning]:
         for tag in tags:
             for row, (step, wall) in enumerate(zip(tag.steps, tag.wall_times, strict=True)):
                 cells = tuple((name, repr(column[row])) for name, column in tag.columns.items())
-                values[kind, tag.writer, tag.tag, int(step), float(wall), cells] += 1
+                values[kind, tag.writer, tag.tag, int(step), _bits(float(wall)), cells] += 1
     return lost
 
 
 def observe_dump(root: Path) -> Observation:
     """What the reader of debug dumps finds."""
-    paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    place = Directory(root)
+    tree = place.survey()
     values: Counter[Hashable] = Counter()
-    warnings: list[ReadWarning] = []
+    warnings: list[ReadWarning] = list(tree.warnings)
     complete = True
-    for name, files in dumps_among(paths).items():
-        dump = read_debug_dump(Directory(root), name, files)
+    for name, files in dumps_among(tree.files).items():
+        dump = read_debug_dump(place, name, files)
         values.update(("op", op) for op in dump.ops)
         values.update(("value", value) for value in dump.values)
         values.update(("call", call) for call in dump.calls)
@@ -198,13 +205,19 @@ def specimens() -> dict[str, Specimen]:
     """All formats by name."""
     packed = gzip.compress(events(60), mtime=0)
     found = [
-        _specimen("events", {EVENTS: events(400)}, (EVENTS,), below=_RECORDS),
+        replace(
+            _specimen("events", {EVENTS: events(400)}, (EVENTS,), below=_RECORDS), appended=True
+        ),
         replace(
             _specimen("events_gzip", {EVENTS: packed}, (EVENTS,), below=_PACKED), packed=True
         ),
         *_bundles(),
         *_keras(),
+        *_safetensors(),
+        *_orbax(),
+        *_saved_models(),
         _dump(),
+        *_logs(),
     ]  # fmt: skip
     return {specimen.name: specimen for specimen in found}
 
@@ -213,7 +226,10 @@ def events(steps: int) -> bytes:
     """Scalars in both layouts, histograms, a blob that holds records of its own, oddities."""
     source = random.Random(7)
     inner = b"".join(ew.record(source.randbytes(50)) for _ in range(4))
-    found = [ew.VERSION, ew.record(ew.double_field(1, ew.START) + ew.bytes_field(4, inner))]
+    image = ew.number_field(1, 4) + ew.number_field(2, 6) + ew.bytes_field(4, inner)
+    odd = ew.event(0, [ew.bytes_field(1, b"image") + ew.bytes_field(4, image), *_described()])
+    session = ew.bytes_field(7, ew.number_field(1, 1) + ew.bytes_field(2, b"/a/model.ckpt"))
+    found = [ew.VERSION, ew.record(odd), ew.record(ew.double_field(1, ew.START) + session)]
     for step in range(steps):
         value = source.gauss(0, 1)
         old_way = [ew.v1("loss", value), ew.v1("lr", 0.1)]
@@ -229,6 +245,24 @@ def events(steps: int) -> bytes:
             made.append(ew.bytes_field(1, b"old") + ew.bytes_field(5, old))
         found.append(ew.record(ew.event(step, made)))
     return b"".join(found)
+
+
+def _described() -> list[bytes]:
+    """Values that their metadata tells apart: a text, a sound, images, hyperparameters."""
+
+    def value(tag: bytes, plugin: bytes, *strings: bytes, content: bytes = b"") -> bytes:
+        named = ew.bytes_field(1, plugin) + ew.bytes_field(2, content)
+        stored = b"".join(ew.bytes_field(8, text) for text in strings)
+        tensor = ew.bytes_field(8, ew.tensor(7, (len(strings),), stored)) if strings else b""
+        return ew.bytes_field(1, tag) + tensor + ew.bytes_field(9, ew.bytes_field(1, named))
+
+    rate = ew.bytes_field(1, b"lr") + ew.bytes_field(2, ew.double_field(2, 0.1))
+    return [
+        value(b"note", b"text", b"**said**"),
+        value(b"sound", b"audio", b"RIFF\x24\0\0\0WAVEfmt ", b"OggS"),
+        value(b"images", b"images", b"6", b"4", b"png", b"jpeg"),
+        value(b"start", b"hparams", content=ew.bytes_field(3, ew.bytes_field(1, rate))),
+    ]
 
 
 def neighbour() -> bytes:
@@ -263,6 +297,65 @@ def _keras() -> list[Specimen]:
     ]
 
 
+def _safetensors() -> list[Specimen]:
+    source = np.random.default_rng(11)
+    arrays = {f"layer.{i}.weight": source.normal(size=(4, i)).astype("f4") for i in range(6)}
+    whole = save({**arrays, "n": np.array(3)}, {"format": "np", "global_step": "12"})
+    parts = {
+        f"m-0000{i}-of-00002.safetensors": {
+            k: v for k, v in arrays.items() if int(k[6]) % 2 == i % 2
+        }
+        for i in (1, 2)
+    }
+    where = {tensor: file for file, part in parts.items() for tensor in part}
+    files = {file: save(part) for file, part in parts.items()}
+    files["m.safetensors.index.json"] = json.dumps({"weight_map": where}).encode()
+    one = {"m.safetensors": whole}
+    return [
+        _specimen("safetensors", one, tuple(one), checked=False),
+        _specimen("safetensors_parts", files, tuple(files), checked=False),
+    ]
+
+
+def _archived(archive: str, *, keep: str = "") -> dict[str, bytes]:
+    """Files of a recorded directory whose paths begin with `keep`."""
+    with zipfile.ZipFile(DATA / archive) as packed:
+        names = [n for n in packed.namelist() if n.startswith(keep) and n != "truth.json"]
+        return {name: packed.read(name) for name in names}
+
+
+def _orbax() -> list[Specimen]:
+    found = []
+    for name in ("database_zarr2", "folders_zarr2", "folders_zarr3", "keras"):
+        files = _archived(f"orbax/{name}.zip", keep="run/1/" if name == "keras" else "")
+        read_too = tuple(
+            n for n in files if not n.endswith(("_sharding", "commit_success.txt", "process_0"))
+        )
+        below = {"record": repairs.mutated_ocdbt} if "database" in name else None
+        among = tuple(n for n in read_too if "/d/" in n or n.endswith(".ocdbt")) if below else ()
+        specimen = _specimen(f"orbax_{name}", files, read_too, checked=False)
+        if below:
+            record: Damage = partial(repaired, among=among, repair=repairs.mutated_ocdbt)
+            specimen = replace(specimen, damages={**specimen.damages, "record": record})
+        found.append(specimen)
+    return found
+
+
+def _saved_models() -> list[Specimen]:
+    model = _archived("saved_models/keras2.zip", keep="model_2/")
+    among = tuple(name for name in model if name.endswith(".pb"))
+    logs = _archived("saved_models/estimator.zip", keep="logs/")
+    events = {name: data for name, data in logs.items() if "tfevents" in name}
+    saved = {name: data for name, data in logs.items() if "model.ckpt" in name}
+    meta = tuple(name for name in saved if name.endswith(".meta"))
+    graph = _specimen("logged_graph", events, tuple(events), below=_RECORDS)
+    return [
+        _specimen("saved_model", model, among, checked=False),
+        _specimen("meta_graph", saved, meta, checked=False),
+        replace(graph, damages={"records": graph.damages["records"]}),
+    ]
+
+
 def _recorded_state() -> Specimen:
     def described(role: str, path: str, dtype: str) -> dict[str, object]:
         return {"owner": "model", "role": role, "place": 0, "path": path, "dtype": dtype}
@@ -288,7 +381,28 @@ def _recorded_state() -> Specimen:
     return _specimen("recorded_state", {name: out.getvalue()}, (name,), below=_MEMBER)
 
 
+def _logs() -> list[Specimen]:
+    """Evidence that is no event file; of these only W&B's runs have checksums."""
+    names = {
+        "progress_text": "keras3_verbose1.out",
+        "csv_log": "keras3_logger.csv",
+        "lightning_csv": "metrics.csv",
+        "trainer_state": "trainer_state.json",
+    }
+    found = []
+    for kind, name in names.items():
+        folder = DATA / "logs" / ("version_0" if name == "metrics.csv" else "")
+        content = (folder / name).read_bytes()
+        found.append(_specimen(kind, {name: content}, (name,), checked=False))
+    run = "run-offline.wandb"
+    content = (DATA / "logs" / run).read_bytes()
+    below = {"records": repairs.mutated_wandb_record}
+    wandb = _specimen("wandb_run", {run: content}, (run,), below=below)
+    return [*found, replace(wandb, appended=True)]
+
+
 def _dump() -> Specimen:
     root = DATA / "damage" / "tfdbg2"
     files = {f"tfdbg2/{path.name}": path.read_bytes() for path in sorted(root.iterdir())}
-    return _specimen("debug_dump", files, tuple(files), observe=observe_dump, below=_RECORDS)
+    specimen = _specimen("debug_dump", files, tuple(files), observe=observe_dump, below=_RECORDS)
+    return replace(specimen, appended=True)

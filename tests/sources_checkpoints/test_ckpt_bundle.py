@@ -22,7 +22,7 @@ from forensics.domain.run import (
     TensorKind,
 )
 from forensics.errors import Damaged
-from forensics.sources.checkpoints.bundle_entries import read_index
+from forensics.sources.checkpoints.bundle_index import read_index
 from forensics.sources.checkpoints.bundle_table import Table
 from forensics.sources.checkpoints.scan import CheckpointScan, read_checkpoints
 from forensics.sources.checksum import crc32c, mask
@@ -147,7 +147,7 @@ def test_a_slice_that_fails_costs_its_variable(tmp_path: Path) -> None:
     shard = tmp_path / f"model.ckpt-1{SHARD}"
     index = read_index((tmp_path / "model.ckpt-1.index").read_bytes(), "i")
     content = bytearray(shard.read_bytes())
-    content[index.slices["w"][1].offset] ^= 1
+    content[index.slices["w"][1].entry.offset] ^= 1
     shard.write_bytes(content)
     names = {t.name for t in only(read_checkpoints(Directory(tmp_path))).tensors}
     assert "w" not in names
@@ -202,10 +202,11 @@ def test_two_tensors_in_one_place(tmp_path: Path) -> None:
         (bundle_index([], shards=0), "bad_count"),
         (bundle_index([], shards=10**7), "bad_count"),
         (table([(b"a", entry(FLOAT, [4], 0, 16, OK))]), "no_header"),
-        (table([(b"", number(1, 1))], kind=1), "unsupported"),
+        (table([(b"", number(1, 1))], kind=2), "unsupported"),
+        (table([(b"", number(1, 1))], kind=1), "bad_compression"),
         (table([(b"", number(1, 1)), (b"b", b""), (b"a", b"")]), "bad_dtype"),
         (table([(b"", number(1, 1)), (b"\xff\xfe", entry(FLOAT, [4], 0, 16, OK))]), "bad_name"),
-        (table([(b"", number(1, 1)), (b"\x00w", b"")]), "bad_key"),
+        (table([(b"", number(1, 1)), (b"\x00w", b"")]), "bad_slices"),
         (table([(b"", number(1, 1)), (b"", number(1, 1))]), "bad_order"),
     ],
 )

@@ -22,6 +22,9 @@ class FakeFilesystem:
         self.before: Callable[[str], None] = lambda path: None
         """Called before a file is fetched; may raise, or change `files`."""
 
+    def invalidate_cache(self) -> None:
+        """There is none."""
+
     def info(self, path: str) -> dict[str, Any]:
         if path not in self.files:
             raise FileNotFoundError(path)

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from forensics.domain.run import CheckpointFormat
 from forensics.errors import Damaged
-from forensics.sources.checkpoints.bundle_entries import BundleIndex, Entry, read_index
+from forensics.sources.checkpoints.bundle_entries import Entry
+from forensics.sources.checkpoints.bundle_index import BundleIndex, read_index
 from forensics.sources.checkpoints.bundle_meaning import BundleMeaning
-from forensics.sources.checkpoints.bundle_strings import strings
-from forensics.sources.checkpoints.bundle_table import FOOTER_BYTES, is_table
+from forensics.sources.checkpoints.bundle_slices import Slice, Stream, joined
+from forensics.sources.checkpoints.bundle_strings import strings, verify_variants
+from forensics.sources.checkpoints.bundle_table import is_table_file
 from forensics.sources.checkpoints.checkpoint_format import Claim, OpenCheckpoint, Unopened
-from forensics.sources.checkpoints.file_pieces import file_pieces, verified_pieces
+from forensics.sources.checkpoints.dtypes import numpy_dtype
+from forensics.sources.checkpoints.file_pieces import (
+    file_pieces,
+    read_piece,
+    verified_pieces,
+    verify,
+)
 from forensics.sources.checkpoints.object_graph import GRAPH_KEY
 from forensics.sources.checkpoints.stored_tensor import StoredTensor
-from forensics.sources.storage.blob import IN_MEMORY, Blob, NotRegular
+from forensics.sources.checksum import crc32c
+from forensics.sources.storage.blob import IN_MEMORY, Blob
 from forensics.sources.storage.place import Place
 
 INDEX_KIND, DATA_KIND = "checkpoint_index", "checkpoint_data"
@@ -34,7 +44,7 @@ class TensorBundle:
                 shards.setdefault(match[1], []).append(name)
         indexed = {name.removesuffix(_INDEX) for name in names if name.endswith(_INDEX)}
         for prefix in sorted(indexed | shards.keys()):
-            if prefix in shards or _is_index(prefix + _INDEX, place):
+            if prefix in shards or is_table_file(prefix + _INDEX, place):
                 index = [prefix + _INDEX] if prefix in indexed else []
                 files = (*index, *shards.get(prefix, ()))
                 yield Claim(prefix, CheckpointFormat.TENSOR_BUNDLE, files)
@@ -63,24 +73,17 @@ def list_bundle(checkpoint: OpenCheckpoint, prefix: str) -> BundleMeaning | None
     checkpoint.parallel = True
     graph = None
     for entry in index.entries:
-        parts = index.slices[entry.name] if entry.slices else (entry,)
-        if any(part.shard not in shards for part in parts):
+        slices = index.slices.get(entry.name, ())
+        needed = [part.entry for part in slices] if entry.slices else [entry]
+        if any(part.shard not in shards for part in needed):
             continue
         if entry.name == GRAPH_KEY:
             graph = _graph(checkpoint, shards[entry.shard], entry)
+        elif entry.slices:
+            checkpoint.stored.append(_partitioned(entry, slices, shards))
         else:
-            checkpoint.stored.append(_stored(entry, parts, shards))
+            checkpoint.stored.append(_whole(entry, shards[entry.shard]))
     return BundleMeaning(index, graph, prefix)
-
-
-def _is_index(name: str, place: Place) -> bool:
-    """Whether a ``.index`` without data shards is a bundle's."""
-    try:
-        with place.open(name) as blob:
-            tail = min(blob.size, FOOTER_BYTES)
-            return is_table(blob.read(blob.size - tail, tail))
-    except (OSError, NotRegular, Damaged):
-        return False
 
 
 def _read_index(checkpoint: OpenCheckpoint, name: str) -> BundleIndex:
@@ -121,17 +124,44 @@ def _graph(checkpoint: OpenCheckpoint, blob: Blob, entry: Entry) -> bytes | None
     return bytes(found[0]) if found else None
 
 
-def _stored(entry: Entry, parts: Sequence[Entry], shards: dict[int, Blob]) -> StoredTensor:
+def _whole(entry: Entry, blob: Blob) -> StoredTensor:
     def pieces() -> Iterator[memoryview]:
-        for part in parts:
-            yield from _pieces(shards[part.shard], part)
+        if entry.dtype == "string":
+            strings(blob, entry)
+        elif entry.dtype == "variant":
+            verify_variants(blob, entry)
+        if not entry.numeric:
+            return file_pieces(blob, entry.offset, entry.size)
+        return verified_pieces(blob, entry.offset, entry.size, entry.crc, entry.name)
 
     return StoredTensor(entry.name, entry.shape, entry.dtype, pieces)
 
 
-def _pieces(blob: Blob, entry: Entry) -> Iterator[memoryview]:
-    if entry.dtype == "string":
-        strings(blob, entry)
-    if not entry.numeric:
-        return file_pieces(blob, entry.offset, entry.size)
-    return verified_pieces(blob, entry.offset, entry.size, entry.crc, entry.name)
+def _partitioned(entry: Entry, slices: Sequence[Slice], shards: dict[int, Blob]) -> StoredTensor:
+    def pieces() -> Iterator[memoryview]:
+        if not entry.numeric:
+            return chain.from_iterable(
+                _whole(part.entry, shards[part.entry.shard]).pieces() for part in slices
+            )
+        streams = [_stream(part.entry, shards[part.entry.shard]) for part in slices]
+        return joined(entry.shape, numpy_dtype(entry.dtype).itemsize, slices, streams)
+
+    return StoredTensor(entry.name, entry.shape, entry.dtype, pieces)
+
+
+def _stream(entry: Entry, blob: Blob) -> Stream:
+    """Bytes of a slice as they are asked for; all of them are there, or none is read."""
+    done, crc = 0, 0
+
+    def read(count: int) -> memoryview:
+        nonlocal done, crc
+        if done == 0:
+            blob.read(entry.offset + entry.size, 0)
+        data = read_piece(blob, entry.offset + done, count)
+        done, crc = done + count, crc32c(data, crc)
+        return data
+
+    def finish() -> None:
+        verify(blob, entry.offset, entry.size, crc, entry.crc, entry.name)
+
+    return Stream(read, finish)

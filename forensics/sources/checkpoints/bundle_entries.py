@@ -1,4 +1,4 @@
-"""What a tensor bundle's ``.index`` says about each tensor, checked before anything is read.
+"""What a tensor bundle's ``.index`` says about one tensor, checked before anything is read.
 
 Field numbers are those of ``tensorflow/core/protobuf/tensor_bundle.proto``.
 """
@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from forensics.errors import Damaged
-from forensics.sources.checkpoints.bundle_table import Table
+from forensics.sources import wire
+from forensics.sources.checkpoints.bundle_table import Row
 from forensics.sources.checkpoints.dtypes import NOT_NUMERIC, numpy_dtype
+from forensics.sources.checkpoints.ordered_code import WHOLE
 from forensics.sources.typed_fields import (
     Field,
     fields,
@@ -19,7 +21,7 @@ from forensics.sources.typed_fields import (
     message_field,
     number_field,
 )
-from forensics.sources.wire import signed
+from forensics.sources.wire import LENGTH, VARINT, signed
 
 STRING, RESOURCE, VARIANT = 7, 20, 21
 # tensorflow/core/framework/types.proto
@@ -33,6 +35,11 @@ DTYPES: dict[int, str] = {
 }  # fmt: skip
 _MAX_RANK = 254
 """TensorFlow's own limit on the number of dimensions."""
+_MAX_SIZE = 1 << 63
+_NUMBERS = (1, 3, 4, 5)
+"""Fields of a BundleEntryProto: dtype, shard_id, offset, size."""
+
+Extents = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,8 @@ class Entry:
     """One tensor, or one slice of a partitioned variable.
 
     ``shard``, ``offset`` and ``size`` say where its bytes lie; ``crc`` is their masked checksum.
-    ``at`` is where the index says so. A partitioned variable has ``slices`` and no bytes.
+    ``at`` is where the index says so. A partitioned variable has ``slices`` (start and length along
+    each axis) and no bytes.
     """
 
     name: str
@@ -50,7 +58,7 @@ class Entry:
     offset: int
     size: int
     crc: int
-    slices: int
+    slices: tuple[Extents, ...]
     at: int
 
     @property
@@ -64,92 +72,93 @@ class Entry:
         return self.dtype not in NOT_NUMERIC
 
 
-@dataclass(frozen=True, slots=True)
-class BundleIndex:
-    """All entries of an index; slices by the name of the variable that they are parts of."""
+class EntryParser:
+    """Parses the entries of one index.
 
-    shards: int
-    entries: tuple[Entry, ...]
-    slices: dict[str, tuple[Entry, ...]]
-
-    @property
-    def stored(self) -> list[Entry]:
-        """Entries that have bytes of their own, in the order of the index."""
-        parts = [part for slices in self.slices.values() for part in slices]
-        return [entry for entry in self.entries if not entry.slices] + parts
-
-
-def read_index(data: bytes, path: str) -> BundleIndex:
-    """Parse an index.
-
-    Raises
-    ------
-    Damaged
-        Any of it does not hold: framing, checksum, a size that does not fit dtype and shape.
+    Parameters
+    ----------
+    path : str
+        What to call the index in errors.
     """
-    header, entries = 0, []
-    slices: dict[str, list[Entry]] = {}
-    for key, start, end in Table(data, path).entries():
-        if key == b"":
-            header = _shards(data, start, end, path)
-        elif key.startswith(b"\x00"):
-            entry = _entry(_sliced_name(key, path, start), data, start, end, path)
-            slices.setdefault(entry.name, []).append(entry)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._shapes: dict[bytes, tuple[int, ...]] = {}
+
+    def parse(self, name: str, row: Row) -> Entry:
+        """Return an entry whose dtype, shape and size agree.
+
+        Raises
+        ------
+        Damaged
+            They do not, or it is no such message.
+        """
+        try:
+            return self._parse(name, row)
+        except Damaged as error:
+            if row.start == row.at:
+                raise
+            # Offsets in a block that was compressed say nothing about the file.
+            raise Damaged(self._path, row.at, error.kind, error.detail) from None
+
+    def _parse(self, name: str, row: Row) -> Entry:
+        path, data, numbers = self._path, row.data, {}
+        shape: tuple[int, ...] = ()
+        crc, slices = 0, []
+        for number, wire_type, first, last in wire.fields(data, row.start, row.end, path):
+            if number in _NUMBERS:
+                if wire_type != VARINT:
+                    raise Damaged(path, first, "bad_wire", "a number is not stored as one")
+                numbers[number] = first
+            elif number == 2:
+                shape = self._shape(data, Field(number, wire_type, first, last))
+            elif number == 6:
+                crc = fixed32_field(Field(number, wire_type, first, last), data, path)
+            elif number == 7:
+                slices.append(_extents(data, Field(number, wire_type, first, last), path))
+        dtype, shard, offset, size = (numbers.get(n, 0) for n in _NUMBERS)
+        if dtype not in DTYPES:
+            raise Damaged(path, row.at, "bad_dtype", f"{name!r} is of an unknown dtype ({dtype})")
+        entry = Entry(name, DTYPES[dtype], shape, shard, offset, size, crc, tuple(slices), row.at)
+        self._check(entry)
+        return entry
+
+    def _shape(self, data: bytes, field: Field) -> tuple[int, ...]:
+        """Shape in a ``TensorShapeProto``; the same bytes are parsed once."""
+        span = message_field(field, self._path)
+        raw = data[span[0] : span[1]]
+        shape = self._shapes.get(raw)
+        if shape is None:
+            shape = self._shapes[raw] = tuple(_dimensions(data, span, self._path))
+            if len(shape) > _MAX_RANK:
+                detail = f"a tensor has {len(shape)} dimensions"
+                raise Damaged(self._path, span[0], "bad_shape", detail)
+        return shape
+
+    def _check(self, entry: Entry) -> None:
+        """Dtype, shape and size must agree; nothing may reach beyond what an offset can say."""
+        if entry.offset + entry.size >= _MAX_SIZE:
+            raise self._bad(entry, "bad_offset", "lies beyond any file")
+        if entry.slices:
+            expected = 0
+        elif entry.numeric:
+            expected = entry.elements * numpy_dtype(entry.dtype).itemsize
         else:
-            entries.append(_entry(_text(key, path, start), data, start, end, path))
-    if header < 1:
-        raise Damaged(path, 0, "no_header", "the index has no bundle header")
-    index = BundleIndex(header, tuple(entries), {k: tuple(v) for k, v in slices.items()})
-    _check_slices(index, path)
-    _check_places(index, path)
-    return index
+            # At least a length byte per element.
+            if entry.elements > entry.size:
+                raise self._bad(entry, "bad_shape", "is too small for its shape")
+            return
+        if entry.size != expected:
+            need = f"takes {entry.size} bytes, its dtype and shape need {expected}"
+            raise self._bad(entry, "bad_shape", need)
+
+    def _bad(self, entry: Entry, kind: str, what: str) -> Damaged:
+        return Damaged(self._path, entry.at, kind, f"{entry.name!r} {what}")
 
 
-def _shards(data: bytes, start: int, end: int, path: str) -> int:
-    shards, endianness = 1, 0
-    for field in fields(data, (start, end), path):
-        if field.number == 1:
-            shards = number_field(field, path)
-        elif field.number == 2:
-            endianness = number_field(field, path)
-    if endianness != 0:
-        raise Damaged(path, start, "unsupported", "a big-endian bundle is not read")
-    if not 1 <= shards <= 99_999:
-        raise Damaged(path, start, "bad_count", f"{shards} data shards are promised")
-    return shards
-
-
-def _entry(name: str, data: bytes, start: int, end: int, path: str) -> Entry:
-    dtype = shard = offset = size = crc = slices = 0
-    shape: tuple[int, ...] = ()
-    for field in fields(data, (start, end), path):
-        match field.number:
-            case 1:
-                dtype = number_field(field, path)
-            case 2:
-                shape = tuple(_dimensions(field, data, path))
-            case 3:
-                shard = number_field(field, path)
-            case 4:
-                offset = number_field(field, path)
-            case 5:
-                size = number_field(field, path)
-            case 6:
-                crc = fixed32_field(field, data, path)
-            case 7:
-                slices += 1
-    if dtype not in DTYPES:
-        raise Damaged(path, start, "bad_dtype", f"{name!r} is of an unknown dtype ({dtype})")
-    if len(shape) > _MAX_RANK:
-        raise Damaged(path, start, "bad_shape", f"{name!r} has {len(shape)} dimensions")
-    entry = Entry(name, DTYPES[dtype], shape, shard, offset, size, crc, slices, start)
-    _check_size(entry, path)
-    return entry
-
-
-def _dimensions(shape: Field, data: bytes, path: str) -> Iterator[int]:
+def _dimensions(data: bytes, span: tuple[int, int], path: str) -> Iterator[int]:
     """Dimensions of a ``TensorShapeProto``; one of unknown rank is no shape of a stored tensor."""
-    for field in fields(data, message_field(shape, path), path):
+    for field in fields(data, span, path):
         if field.number == 3 and number_field(field, path):
             raise Damaged(path, field.last, "bad_shape", "a stored tensor has no shape")
         if field.number != 2:
@@ -163,62 +172,17 @@ def _dimensions(shape: Field, data: bytes, path: str) -> Iterator[int]:
         yield size
 
 
-def _check_size(entry: Entry, path: str) -> None:
-    """Dtype, shape and size must agree; nothing may reach beyond what an offset can say."""
-    if entry.offset + entry.size >= 1 << 63:
-        raise Damaged(path, entry.at, "bad_offset", f"{entry.name!r} lies beyond any file")
-    if entry.slices:
-        expected = 0
-    elif entry.numeric:
-        expected = entry.elements * numpy_dtype(entry.dtype).itemsize
-    else:
-        # At least a length byte per element.
-        if entry.elements > entry.size:
-            raise Damaged(path, entry.at, "bad_shape", f"{entry.name!r} is too small for its shape")
-        return
-    if entry.size != expected:
-        raise Damaged(
-            path, entry.at, "bad_shape",
-            f"{entry.name!r} takes {entry.size} bytes, its dtype and shape need {expected}",
-        )  # fmt: skip
-
-
-def _check_slices(index: BundleIndex, path: str) -> None:
-    parents = {entry.name: entry for entry in index.entries if entry.slices}
-    for name, parent in parents.items():
-        parts = index.slices.get(name, ())
-        if len(parts) != parent.slices or sum(p.elements for p in parts) != parent.elements:
-            raise Damaged(path, parent.at, "bad_slices", f"the slices of {name!r} do not fill it")
-        if any(p.dtype != parent.dtype for p in parts):
-            raise Damaged(path, parent.at, "bad_slices", f"the slices of {name!r} differ in dtype")
-    for name in index.slices.keys() - parents.keys():
-        raise Damaged(path, index.slices[name][0].at, "bad_slices", f"a slice of no {name!r}")
-
-
-def _check_places(index: BundleIndex, path: str) -> None:
-    """No byte of a shard belongs to two tensors."""
-    taken: tuple[int, int, str] = (-1, 0, "")
-    for entry in sorted(index.stored, key=lambda e: (e.shard, e.offset, e.size)):
-        if entry.shard >= index.shards:
-            raise Damaged(path, entry.at, "bad_shard", f"{entry.name!r} is in an unknown shard")
-        if not entry.size:
+def _extents(data: bytes, field: Field, path: str) -> Extents:
+    """Start and length along each axis of a ``TensorSliceProto``."""
+    found = []
+    for extent in fields(data, message_field(field, path), path):
+        if extent.number != 1 or extent.wire_type != LENGTH:
             continue
-        if entry.shard == taken[0] and entry.offset < taken[1]:
-            raise Damaged(path, entry.at, "overlap", f"{entry.name!r} overlaps {taken[2]!r}")
-        taken = (entry.shard, entry.offset + entry.size, entry.name)
-
-
-def _sliced_name(key: bytes, path: str, at: int) -> str:
-    """Name in the ordered code of a slice's key: escaped, ended by 00 01, after a number 0."""
-    end = key.find(b"\x00\x01", 1)
-    if end < 0:
-        raise Damaged(path, at, "bad_key", "the key of a slice has no name")
-    raw = key[1:end].replace(b"\x00\xff", b"\x00").replace(b"\xff\x00", b"\xff")
-    return _text(raw, path, at)
-
-
-def _text(raw: bytes, path: str, at: int) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise Damaged(path, at, "bad_name", "the name of a tensor is not UTF-8") from None
+        start, length = 0, WHOLE
+        for part in fields(data, message_field(extent, path), path):
+            if part.wire_type == VARINT and part.number == 1:
+                start = signed(part.first)
+            elif part.wire_type == VARINT and part.number == 2:
+                length = signed(part.first)
+        found.append((start, length))
+    return tuple(found)

@@ -7,7 +7,7 @@ from typing import Any
 
 from forensics.domain.run import TensorKind
 from forensics.errors import Damaged
-from forensics.sources.checkpoints.bundle_entries import BundleIndex
+from forensics.sources.checkpoints.bundle_index import BundleIndex
 from forensics.sources.checkpoints.contents import Contents, single_float, single_integer
 from forensics.sources.checkpoints.object_graph import (
     VALUE_SUFFIX,

@@ -37,13 +37,17 @@ def file_pieces(blob: Blob, offset: int, size: int) -> Iterator[memoryview]:
 
 def _ranges(blob: Blob, offset: int, size: int) -> Iterator[memoryview]:
     """Ask for one piece after the other; the first question is whether all of it is there."""
-    for start in range(offset, max(offset + size, offset + 1), PIECE):
-        try:
-            if start == offset:
-                blob.read(offset + size, 0)
-            yield blob.read(start, min(PIECE, offset + size - start))
-        except OSError as error:
-            raise _failed(blob, start, error) from None
+    read_piece(blob, offset + size, 0)
+    for start in range(offset, offset + size, PIECE):
+        yield read_piece(blob, start, min(PIECE, offset + size - start))
+
+
+def read_piece(blob: Blob, offset: int, count: int) -> memoryview:
+    """Bytes of a file, where a failure to read it is damage."""
+    try:
+        return blob.read(offset, count)
+    except OSError as error:
+        raise _failed(blob, offset, error) from None
 
 
 def _reused(blob: Blob, descriptor: int, offset: int, size: int) -> Iterator[memoryview]:
@@ -82,6 +86,11 @@ def verified_pieces(
     for piece in file_pieces(blob, offset, size):
         crc = crc32c(piece, crc)
         yield piece
+    verify(blob, offset, size, crc, masked_crc, name)
+
+
+def verify(blob: Blob, offset: int, size: int, crc: int, masked_crc: int, name: str) -> None:
+    """Compare the checksum of a stretch with the masked one that was promised."""
     if crc != unmask(masked_crc):
         raise Damaged(
             blob.name, offset, "crc_mismatch", f"the {size} bytes of {name!r} fail their checksum"

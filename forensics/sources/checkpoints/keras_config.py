@@ -63,13 +63,15 @@ def settings(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def legacy_settings(attributes: Mapping[str, str]) -> dict[str, Any]:
-    """Find the settings in an ``.h5`` model's attributes; what is no JSON is left out."""
-    parts: dict[str, Mapping[str, Any]] = {}
-    for name in ("model_config", "training_config"):
-        try:
-            parts[name] = parse_json(attributes.get(name, ""))
-        except ValueError:
-            parts[name] = {}
+    """Find the settings in an ``.h5`` model's attributes.
+
+    Raises
+    ------
+    ValueError
+        One that is there is no JSON.
+    """
+    names = ("model_config", "training_config")
+    parts = {name: parse_json(attributes.get(name) or "{}") for name in names}
     training = parts["training_config"]
     compiled = {**training, "optimizer": training.get("optimizer_config")}
     found = settings({**parts["model_config"], "compile_config": compiled})

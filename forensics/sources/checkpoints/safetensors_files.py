@@ -62,8 +62,9 @@ class Safetensors:
         where = {} if index is None else _read_index(checkpoint.blob(index, KIND))
         metadata: dict[str, str] = {}
         found: dict[str, str] = {}
-        for name in _files(claim, where, index):
-            header = _read_part(checkpoint, name, alone=len(claim.files) == 1)
+        files = _files(claim, where, index)
+        for name in files:
+            header = _read_part(checkpoint, name, alone=len(files) == 1)
             if header is None:
                 continue
             metadata.update(header.metadata)

@@ -50,6 +50,13 @@ class Encoding:
     parts: int = 1
     table: npt.NDArray[np.float32] | None = None
 
+    @property
+    def table_bits(self) -> npt.NDArray[np.int32]:
+        """Bits of the values of a BYTE."""
+        if self.table is None:
+            raise TypeError("only bytes have a table")
+        return self.table.view(np.int32)
+
     def widen(self, raw: Array) -> npt.NDArray[np.float64]:
         """Values in float64, as a new array."""
         if self.family is Family.BRAIN:

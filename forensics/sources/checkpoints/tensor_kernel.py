@@ -9,7 +9,6 @@ be reordered or fused.
 # Types of compiled functions are numba's business.
 from __future__ import annotations
 
-import math
 import platform
 import threading
 from functools import cache
@@ -43,40 +42,117 @@ Array = npt.NDArray[Any]
 _jit = nb.njit(nogil=True, cache=True)
 _UNSAFE = float("nan")
 """In the column of exponents: this block's squares may leave float64, it is left to NumPy."""
-_SIGN64, _HIGHEST64 = np.int64(63), np.int64(np.iinfo(np.int64).max)
 _LARGE, _SMALL = 2.0**tensor_blocks.SAFE_EXPONENT, 2.0 ** (-tensor_blocks.SAFE_EXPONENT - 1)
 
 
+def _reads(bits_of: Any, float_of: Any) -> Any:
+    """Make an instruction that reads an integer of one type as the float with the same bits."""
+
+    @intrinsic
+    def read(typingctx, bits):
+        def code(context, builder, signature, arguments):
+            return builder.bitcast(arguments[0], context.get_value_type(float_of))
+
+        return float_of(bits_of), code
+
+    return read
+
+
+_read32 = _reads(nb.types.int32, nb.types.float32)
+_read64 = _reads(nb.types.int64, nb.types.float64)
+
+
+@intrinsic
+def _read_half(typingctx, bits):
+    """Instruction that reads an integer as a float16, and widens it."""
+
+    def code(context, builder, signature, arguments):
+        half = builder.bitcast(arguments[0], ir.HalfType())
+        return builder.fpext(half, ir.DoubleType())
+
+    return nb.types.float64(nb.types.int16), code
+
+
+def _converts_half() -> bool:
+    """Whether the CPU converts float16 itself: elsewhere, code would call a missing library."""
+    arm = platform.machine().lower() in ("arm64", "aarch64")
+    return arm or bool(binding.get_host_cpu_features().get("f16c", False))
+
+
 @_jit
-def _sum(values, shift, records, block, lanes):
-    """Sum deviations and their squares in lanes, row by row; then join the lanes by halves."""
-    for j in range(LANES):
-        lanes[0, j] = 0.0
-        lanes[1, j] = 0.0
-    sums, squares = lanes[0], lanes[1]
-    rows = values.size // LANES
-    for r in range(0, rows - 3, 4):
-        # Four rows at a time: the lanes are loaded and stored once for them.
-        at = r * LANES
-        one, two = values[at : at + LANES], values[at + LANES : at + 2 * LANES]
-        three, four = values[at + 2 * LANES : at + 3 * LANES], values[at + 3 * LANES :]
+def _float32(bits):
+    return np.float64(_read32(bits))
+
+
+@_jit
+def _float64(bits):
+    return _read64(bits)
+
+
+@_jit
+def _float16(bits):
+    return _read_half(bits)
+
+
+@_jit
+def _bfloat16(bits):
+    return np.float64(_read32(np.int32(np.int32(bits) << np.int32(16))))
+
+
+@_jit
+def _number(value):
+    return np.float64(value)
+
+
+def _summer(widen):
+    """Compile the sum of deviations and of their squares over a block."""
+
+    @_jit
+    def add_up(values, shift, record, lanes):
+        sums, squares = lanes[0], lanes[1]
         for j in range(LANES):
-            a, b = np.float64(one[j]) - shift, np.float64(two[j]) - shift
-            c, d = np.float64(three[j]) - shift, np.float64(four[j]) - shift
-            sums[j] = (((sums[j] + a) + b) + c) + d
-            squares[j] = (((squares[j] + a * a) + b * b) + c * c) + d * d
-    for i in range(rows // 4 * 4 * LANES, values.size):
-        deviation = np.float64(values[i]) - shift
-        sums[i % LANES] += deviation
-        squares[i % LANES] += deviation * deviation
-    width = LANES // 2
-    while width:
-        for j in range(width):
-            sums[j] += sums[j + width]
-            squares[j] += squares[j + width]
-        width //= 2
-    records[block, SUM] = sums[0]
-    records[block, SQUARES] = squares[0]
+            sums[j] = 0.0
+            squares[j] = 0.0
+        rows = values.size // LANES
+        for r in range(0, rows - 3, 4):
+            # Four rows at a time: the lanes are loaded and stored once for them.
+            at = r * LANES
+            one, two = values[at : at + LANES], values[at + LANES : at + 2 * LANES]
+            three, four = values[at + 2 * LANES : at + 3 * LANES], values[at + 3 * LANES :]
+            for j in range(LANES):
+                a, b = widen(one[j]) - shift, widen(two[j]) - shift
+                c, d = widen(three[j]) - shift, widen(four[j]) - shift
+                sums[j] = (((sums[j] + a) + b) + c) + d
+                squares[j] = (((squares[j] + a * a) + b * b) + c * c) + d * d
+        for i in range(rows // 4 * 4 * LANES, values.size):
+            deviation = widen(values[i]) - shift
+            sums[i % LANES] += deviation
+            squares[i % LANES] += deviation * deviation
+        width = LANES // 2
+        while width:
+            for j in range(width):
+                sums[j] += sums[j + width]
+                squares[j] += squares[j + width]
+            width //= 2
+        record[SHIFT], record[EXPONENT] = shift, 0.0
+        record[SUM], record[SQUARES] = sums[0], squares[0]
+
+    return add_up
+
+
+_add_up = _summer(_number)
+
+
+@_jit
+def _note(n, low, high, record, limits):
+    """Count a block of finite elements; whether its squares stay inside float64."""
+    record[COUNT] = n
+    limits[0], limits[1] = min(limits[0], low), max(limits[1], high)
+    largest = max(-low, high)
+    if largest != 0.0 and (largest >= _LARGE or largest < _SMALL):
+        record[EXPONENT] = _UNSAFE
+        return False
+    return True
 
 
 def _scanner(integer):
@@ -101,174 +177,118 @@ def _scanner(integer):
     return scan
 
 
-_scan32, _scan64 = _scanner(np.int32), _scanner(np.int64)
+_scan64 = _scanner(np.int64)
 
 
-@_jit
-def _clean(values, scratch, counts):
-    """Copy a block with its first finite element in place of those that are not finite.
+def _measurer(integer, infinite, widen):
+    """Compile the measuring of a block of floats, given as integers.
 
-    Returns
-    -------
-    Number of finite elements, and the first of them.
+    Parameters
+    ----------
+    integer : type
+        As wide as the floats.
+    infinite : int
+        Bits of infinity.
+    widen : compiled function
+        Float64 for the bits of one element.
     """
-    nan, pos, neg = np.int32(0), np.int32(0), np.int32(0)
-    for i in range(values.size):
-        x = values[i]
-        nan += np.int32(x != x)
-        pos += np.int32(x == np.inf)
-        neg += np.int32(x == -np.inf)
-    counts[NAN] += nan
-    counts[POS_INF] += pos
-    counts[NEG_INF] += neg
-    n = values.size - nan - pos - neg
-    first = 0.0
-    for i in range(values.size if n else 0):
-        if math.isfinite(values[i]):
-            first = np.float64(values[i])
-            break
-    for i in range(values.size):
-        x = np.float64(values[i])
-        scratch[i] = x if x - x == 0.0 else first
-    return n, first
-
-
-@_jit
-def _finish(n, low, high, shift, values, records, block, limits, lanes):
-    """Write the record of one block of finite elements."""
-    records[block, COUNT] = n
-    if n:
-        limits[0], limits[1] = min(limits[0], low), max(limits[1], high)
-    largest = max(-low, high)
-    if largest != 0.0 and (largest >= _LARGE or largest < _SMALL):
-        records[block, EXPONENT] = _UNSAFE
-        return
-    records[block, EXPONENT] = 0.0
-    records[block, SHIFT] = shift
-    _sum(values, shift, records, block, lanes)
-
-
-def _float_block(integer, scan):
-    """Compile the measuring of one block of floats that are as wide as `integer`."""
-    infinite = integer(0x7F800000 if integer is np.int32 else 0x7FF0000000000000)
-    highest, sign = integer(np.iinfo(integer).max), integer(np.iinfo(integer).bits - 1)
+    scan, add_up = _scanner(integer), _summer(widen)
+    infinite, highest = integer(infinite), integer(np.iinfo(integer).max)
+    sign, sign64 = integer(np.iinfo(integer).bits - 1), np.int64(63)
+    highest64 = np.int64(np.iinfo(np.int64).max)
 
     @_jit
-    def block_of_floats(values, bits, records, block, totals, one, scratch):
+    def clean(bits, cleaned, counts):
+        """Copy a block with its first finite element in place of those that are not finite."""
+        nan, pos, neg = np.int32(0), np.int32(0), np.int32(0)
+        for i in range(bits.size):
+            magnitude = integer(bits[i] & highest)
+            nan += np.int32(magnitude > infinite)
+            pos += np.int32(bits[i] == infinite)
+            neg += np.int32(integer(bits[i] ^ infinite) == ~highest)
+        counts[NAN] += nan
+        counts[POS_INF] += pos
+        counts[NEG_INF] += neg
+        n = bits.size - nan - pos - neg
+        first = 0.0
+        for i in range(bits.size if n else 0):
+            if integer(bits[i] & highest) < infinite:
+                first = widen(bits[i])
+                break
+        for i in range(bits.size if n else 0):
+            x = widen(bits[i])
+            cleaned[i] = x if x - x == 0.0 else first
+        return n, first
+
+    @_jit
+    def measure_block(bits, record, totals, scratch):
         counts, limits, lanes = totals
-        cleaned, cleaned_bits = scratch
         low, high, zero = scan(bits)
         counts[ZERO] += zero
         if high < infinite and low > ~infinite:
-            one[1][0] = low ^ ((low >> sign) & highest)
-            one[1][1] = high ^ ((high >> sign) & highest)
-            least, largest = np.float64(one[0][0]), np.float64(one[0][1])
-            first = np.float64(values[0])
-            _finish(values.size, least, largest, first, values, records, block, limits, lanes)
+            least = widen(integer(low ^ integer(integer(low >> sign) & highest)))
+            largest = widen(integer(high ^ integer(integer(high >> sign) & highest)))
+            if _note(bits.size, least, largest, record, limits):
+                add_up(bits, widen(bits[0]), record, lanes)
             return
-        n, first = _clean(values, cleaned, counts)
+        cleaned, cleaned_bits = scratch
+        n, first = clean(bits, cleaned, counts)
         if n == 0:
-            records[block, :] = 0.0
+            record[:] = 0.0
             return
-        size = values.size
-        wide_low, wide_high, _ = _scan64(cleaned_bits[:size])
-        cleaned_bits[BLOCK] = wide_low ^ ((wide_low >> _SIGN64) & _HIGHEST64)
-        cleaned_bits[BLOCK + 1] = wide_high ^ ((wide_high >> _SIGN64) & _HIGHEST64)
-        least, largest = cleaned[BLOCK], cleaned[BLOCK + 1]
-        _finish(n, least, largest, first, cleaned[:size], records, block, limits, lanes)
+        low, high, _ = _scan64(cleaned_bits[: bits.size])
+        least = _float64(low ^ ((low >> sign64) & highest64))
+        largest = _float64(high ^ ((high >> sign64) & highest64))
+        if _note(n, least, largest, record, limits):
+            _add_up(cleaned[: bits.size], first, record, lanes)
 
-    return block_of_floats
-
-
-_block32 = _float_block(np.int32, _scan32)
-_block64 = _float_block(np.int64, _scan64)
+    return measure_block
 
 
-@_jit
-def _floats32(values, bits, records, totals, one, scratch):
-    for block in range((values.size + BLOCK - 1) // BLOCK):
-        start, end = block * BLOCK, min(block * BLOCK + BLOCK, values.size)
-        _block32(values[start:end], bits[start:end], records, block, totals, one, scratch)
+_block16 = _measurer(np.int16, 0x7C00, _float16)
+_block_b16 = _measurer(np.int16, 0x7F80, _bfloat16)
+_block32 = _measurer(np.int32, 0x7F800000, _float32)
+_block64 = _measurer(np.int64, 0x7FF0000000000000, _float64)
+
+# Four of the same, because functions made by another one are not found in the cache again.
 
 
 @_jit
-def _floats64(values, bits, records, totals, one, scratch):
-    for block in range((values.size + BLOCK - 1) // BLOCK):
-        start, end = block * BLOCK, min(block * BLOCK + BLOCK, values.size)
-        _block64(values[start:end], bits[start:end], records, block, totals, one, scratch)
+def _halves(bits, records, totals, scratch):
+    for block in range((bits.size + BLOCK - 1) // BLOCK):
+        some = bits[block * BLOCK : min(block * BLOCK + BLOCK, bits.size)]
+        _block16(some, records[block], totals, scratch)
 
 
 @_jit
-def _widened_brain(raw, table, bits, values):
-    for i in range(raw.size):
-        bits[i] = np.int32(np.uint32(raw[i]) << np.uint32(16))
+def _brains(bits, records, totals, scratch):
+    for block in range((bits.size + BLOCK - 1) // BLOCK):
+        some = bits[block * BLOCK : min(block * BLOCK + BLOCK, bits.size)]
+        _block_b16(some, records[block], totals, scratch)
 
 
 @_jit
-def _widened_by_table(raw, table, bits, values):
-    for i in range(raw.size):
-        values[i] = table[raw[i]]
-
-
-@intrinsic
-def _half_to_float(typingctx, raw):
-    """Instruction that converts a float16, given as its bits."""
-
-    def code(context, builder, signature, arguments):
-        half = builder.bitcast(arguments[0], ir.HalfType())
-        return builder.fpext(half, ir.FloatType())
-
-    return nb.types.float32(nb.types.uint16), code
+def _singles(bits, records, totals, scratch):
+    for block in range((bits.size + BLOCK - 1) // BLOCK):
+        some = bits[block * BLOCK : min(block * BLOCK + BLOCK, bits.size)]
+        _block32(some, records[block], totals, scratch)
 
 
 @_jit
-def _widened_half(raw, table, bits, values):
-    for i in range(raw.size):
-        values[i] = _half_to_float(raw[i])
+def _doubles(bits, records, totals, scratch):
+    for block in range((bits.size + BLOCK - 1) // BLOCK):
+        some = bits[block * BLOCK : min(block * BLOCK + BLOCK, bits.size)]
+        _block64(some, records[block], totals, scratch)
 
 
-def _converts_half() -> bool:
-    """Whether the CPU converts float16 itself: elsewhere, code would call a missing library."""
-    arm = platform.machine().lower() in ("arm64", "aarch64")
-    return arm or bool(binding.get_host_cpu_features().get("f16c", False))
-
-
-# Three of the same, because functions made by another one are not found in the cache again.
 @_jit
-def _brain(raw, table, records, totals, one, scratch, wide):
-    values, bits = wide
+def _by_table(raw, table, records, totals, scratch, wide):
+    """Elements whose float32, given as its bits, is in a table."""
     for block in range((raw.size + BLOCK - 1) // BLOCK):
-        start, end = block * BLOCK, min(block * BLOCK + BLOCK, raw.size)
-        _widened_brain(raw[start:end], table, bits, values)
-        size = end - start
-        _block32(values[:size], bits[:size], records, block, totals, one, scratch)
-
-
-@_jit
-def _by_table(raw, table, records, totals, one, scratch, wide):
-    values, bits = wide
-    for block in range((raw.size + BLOCK - 1) // BLOCK):
-        start, end = block * BLOCK, min(block * BLOCK + BLOCK, raw.size)
-        _widened_by_table(raw[start:end], table, bits, values)
-        size = end - start
-        _block32(values[:size], bits[:size], records, block, totals, one, scratch)
-
-
-@_jit
-def _half(raw, table, records, totals, one, scratch, wide):
-    values, bits = wide
-    for block in range((raw.size + BLOCK - 1) // BLOCK):
-        start, end = block * BLOCK, min(block * BLOCK + BLOCK, raw.size)
-        _widened_half(raw[start:end], table, bits, values)
-        size = end - start
-        _block32(values[:size], bits[:size], records, block, totals, one, scratch)
-
-
-_WIDENED = {
-    Family.BRAIN: _brain,
-    Family.BYTE: _by_table,
-    Family.HALF: _half if _converts_half() else _by_table,
-}
+        some = raw[block * BLOCK : min(block * BLOCK + BLOCK, raw.size)]
+        for i in range(some.size):
+            wide[i] = table[some[i]]
+        _block32(wide[: some.size], records[block], totals, scratch)
 
 
 @_jit
@@ -281,34 +301,30 @@ def _integers(raw, records, totals):
             low, high = min(low, values[i]), max(high, values[i])
             zero += np.int32(values[i] == 0)
         counts[ZERO] += zero
-        least, largest, first = np.float64(low), np.float64(high), np.float64(values[0])
-        _finish(values.size, least, largest, first, values, records, block, limits, lanes)
+        if _note(values.size, np.float64(low), np.float64(high), records[block], limits):
+            _add_up(values, np.float64(values[0]), records[block], lanes)
 
 
 class _Space(threading.local):
-    """Arrays that each thread works in: scratch blocks, in two views each."""
+    """Arrays that each thread works in."""
 
     def __init__(self) -> None:
-        self.cleaned = _views(np.empty(BLOCK + 2), np.int64)
-        self.wide = _views(np.empty(BLOCK, np.float32), np.int32)
-        self.one32 = _views(np.empty(2, np.float32), np.int32)
-        self.one64 = _views(np.empty(2), np.int64)
+        cleaned = np.empty(BLOCK)
+        self.cleaned = cleaned, cleaned.view(np.int64)
+        self.wide = np.empty(BLOCK, np.int32)
         self.lanes = np.empty((2, LANES))
 
 
-def _views(array: Array, integer: Any) -> tuple[Array, Array]:
-    """Floats, and the same memory as integers; values first where a kernel takes both."""
-    return array, array.view(integer)
-
-
 _SPACE = _Space()
+_CONVERTS_HALF = _converts_half()
 
 
 @cache
-def _half_table() -> npt.NDArray[np.float32]:
-    """Value of every float16, by its bits."""
+def _half_table() -> Array:
+    """Bits of the float32 for every float16."""
     with np.errstate(invalid="ignore"):
-        return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
+        halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+        return halves.astype(np.float32).view(np.int32)
 
 
 def measure(
@@ -318,21 +334,24 @@ def measure(
     # One type for the compiler, whatever the bytes lie in.
     raw = raw.view() if raw.flags.aligned else raw.copy()
     raw.flags.writeable = False
-    space = _SPACE
-    sums = (totals.counts, totals.limits, space.lanes)
-    match encoding.family:
-        case Family.FLOAT if raw.dtype == np.float32:
-            _floats32(raw, raw.view(np.int32), records, sums, space.one32, space.cleaned)
-        case Family.FLOAT:
-            _floats64(raw, raw.view(np.int64), records, sums, space.one64, space.cleaned)
+    cleaned, wide = _SPACE.cleaned, _SPACE.wide
+    sums = (totals.counts, totals.limits, _SPACE.lanes)
+    match encoding.family, raw.dtype.itemsize:
+        case Family.FLOAT, 4:
+            _singles(raw.view(np.int32), records, sums, cleaned)
+        case Family.FLOAT, 8:
+            _doubles(raw.view(np.int64), records, sums, cleaned)
             _repair(raw, encoding, records)
-        case Family.INTEGER:
+        case Family.BRAIN, _:
+            _brains(raw.view(np.int16), records, sums, cleaned)
+        case Family.HALF, _ if _CONVERTS_HALF:
+            _halves(raw.view(np.int16), records, sums, cleaned)
+        case Family.HALF, _:
+            _by_table(raw.view(np.uint16), _half_table(), records, sums, cleaned, wide)
+        case Family.BYTE, _:
+            _by_table(raw, encoding.table_bits, records, sums, cleaned, wide)
+        case _:
             _integers(raw, records, sums)
-        case family:
-            table = encoding.table if encoding.table is not None else _half_table()
-            bits = raw.view(np.uint16) if raw.dtype.itemsize == 2 else raw
-            kernel = _WIDENED[family]
-            kernel(bits, table, records, sums, space.one32, space.cleaned, space.wide)
 
 
 def _repair(raw: Array, encoding: Encoding, records: npt.NDArray[np.float64]) -> None:

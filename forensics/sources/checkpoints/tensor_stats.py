@@ -2,8 +2,8 @@
 
 Counts, minimum and maximum are exact. Moments are over the finite elements in float64 and do not
 depend on how the bytes were cut into pieces, nor on whether the compiled kernel is there: blocks of
-a fixed size are measured (see `tensor_blocks`), and their means and sums of squares are joined by
-exactly rounded sums.
+a fixed size are measured (see `tensor_blocks`), and their means and sums of squares are joined in
+an order that is fixed as well.
 """
 
 from __future__ import annotations
@@ -139,13 +139,18 @@ def _join(records: Floats) -> tuple[int, float, float, int]:
         shift = records[:, EXPONENT].astype(np.int64) - exponent
         means, m2 = np.ldexp(means, shift), np.ldexp(m2, 2 * shift)
     n = int(counts.sum())
-    mean = float(means[0]) + _exact_sum(counts * (means - means[0])) / n
+    mean = float(means[0]) + _sum(counts * (means - means[0])) / n
     between = means - mean
-    return n, mean, _exact_sum(m2) + _exact_sum(counts * (between * between)), exponent
+    return n, mean, _sum(m2) + _sum(counts * (between * between)), exponent
 
 
-def _exact_sum(values: Floats) -> float:
-    return math.fsum(values.tolist())
+def _sum(values: Floats) -> float:
+    """Sum by halves: elementwise additions only, in an order that no build of NumPy changes."""
+    while len(values) > 1:
+        half = len(values) // 2
+        odd = values[2 * half :]
+        values = np.concatenate([values[:half] + values[half : 2 * half], odd])
+    return float(values[0])
 
 
 def _record(joined: tuple[int, float, float, int]) -> Floats:

@@ -49,14 +49,15 @@ class RecordFile:
             self._denied(f"cannot be read: {error.strerror or type(error).__name__}")
 
     def _blocks(self, blob: Blob) -> Iterator[Block]:
-        reader = RecordReader(blob.size)
+        reader, size = RecordReader(blob.size), 0
         for piece in blob.pieces():
+            size += len(piece)
             yield from reader.feed(piece)
         yield from reader.finish()
         for hole in reader.holes[:_MAX_WARNINGS]:
             detail = f"{hole.detail}: {hole.length} bytes hold nothing readable"
             self.warnings.append(ReadWarning(self.name, hole.offset, hole.kind, detail))
-        self.input = blob.identified(self.kind, _state(reader, blob.changed))
+        self.input = blob.identified(self.kind, _state(reader, blob.changed or size != blob.size))
 
     def _denied(self, why: str) -> None:
         self.input = InputFile(self.name, self.kind, 0, None, InputState.DENIED)

@@ -47,9 +47,9 @@ class Writer:
         """Whether records are missing."""
         return any(file.lossy for file in self.files)
 
-    def overlaps(self, file: EventFile) -> bool:
-        """Whether a tag of `file` was written while this writer wrote it too."""
-        for what, (first, last) in _periods(file):
+    def overlaps(self, periods: Iterable[tuple[Hashable, Period]]) -> bool:
+        """Whether a tag was written in its period by this writer too."""
+        for what, (first, last) in periods:
             low, high = self._period(what)
             if first < high and low < last:
                 return True
@@ -80,7 +80,8 @@ def join_writers(files: Iterable[EventFile]) -> list[Writer]:
     for file in files:
         folder = str(PurePosixPath(file.input.path).parent)
         writers = by_folder.setdefault(folder, [])
-        writer = next((w for w in writers if not w.overlaps(file)), None)
+        periods = list(_periods(file)) if writers else []
+        writer = next((w for w in writers if not w.overlaps(periods)), None)
         if writer is None:
             name = f"{folder}#{len(writers) + 1}" if writers else folder
             writer = Writer(name)

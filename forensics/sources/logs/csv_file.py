@@ -257,8 +257,9 @@ class _Rows:
 
     def writers(self) -> list[LogWriter]:
         """Return what was collected."""
+        lossy = self._bad > 0
         return [
-            LogWriter(writer, _place(self.name), table.curves(), lossy=self._bad > 0)
+            LogWriter(writer, _place(self.name), table.curves(lossy=lossy), lossy)
             for writer, table in self.tables.items()
         ]
 

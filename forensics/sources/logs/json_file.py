@@ -62,7 +62,7 @@ def read_json(blob: Blob) -> LogFile:
         return LogFile([], blob.record(KIND, InputState.LIMIT), reader.warnings)
     data = bytes(blob.read(0, blob.size))
     reader = Reader(blob)
-    text = data.decode(encoding_of(data[:64]), "replace").lstrip("\ufeff")
+    text = data.decode(encoding_of(data[:64]), "replace").removeprefix("\ufeff")
     curves = _document(text, reader)
     if not curves and not reader.warnings:
         return LogFile()
@@ -76,11 +76,19 @@ def _document(text: str, reader: Reader) -> list[Curve]:
     try:
         return _curves(json.loads(text))
     except (ValueError, RecursionError) as error:
-        at = getattr(error, "pos", None)
+        at = byte_offset(text, error, reader.blob.size)
         kept = _salvage(text)
         detail = f"the JSON is damaged or cut; {len(kept)} entries before are kept"
         reader.note(at, "bad_json", detail)
         return _entries(kept)
+
+
+def byte_offset(text: str, error: Exception, size: int) -> int | None:
+    """Return where in a file of UTF-8 json's parser stopped, None where that is not known."""
+    at = getattr(error, "pos", None)
+    if at is None or len(text.encode()) != size:
+        return None
+    return min(len(text[:at].encode()), size)
 
 
 def _salvage(text: str) -> list[Any]:
@@ -188,11 +196,11 @@ class EntryTable:
         self._table.add(values, step, epoch, time)
         return any(meaning(name).quantity is not Quantity.OTHER for name, _ in values)
 
-    def curves(self) -> list[Curve]:
-        """Return every name as a curve."""
+    def curves(self, *, lossy: bool = False) -> list[Curve]:
+        """Return every name as a curve; `lossy` where objects are missing."""
         if self._partial:
             self._table.counting = Counting.ITERATIONS
-        return [*self._table.curves(), *self._rows.curves()]
+        return [*self._table.curves(lossy=lossy), *self._rows.curves(lossy=lossy)]
 
     def _of_wandb(self, row: dict[str, float]) -> None:
         call, time = step_of(row.pop("_step")), row.pop("_timestamp", nan)
@@ -239,7 +247,9 @@ def read_json_lines(blob: Blob) -> LogFile:
         return LogFile()
     if bad:
         reader.note(first_bad, "bad_json", f"{bad} line(s) are no JSON objects and were left out")
-    writer = LogWriter(blob.name, str(PurePosixPath(blob.name).parent), table.curves(), bad > 0)
+    writer = LogWriter(
+        blob.name, str(PurePosixPath(blob.name).parent), table.curves(lossy=bad > 0), bad > 0
+    )
     return LogFile([writer], blob.record(KIND, reader.state), reader.warnings)
 
 

@@ -73,6 +73,6 @@ class RowAxes:
             or _BY_NAMESPACE.get(space)
         )
 
-    def curves(self) -> list[Curve]:
-        """Return every metric as a curve."""
-        return [*self._table.curves(), *self._counted.curves()]
+    def curves(self, *, lossy: bool = False) -> list[Curve]:
+        """Return every metric as a curve; `lossy` where rows are missing."""
+        return [*self._table.curves(lossy=lossy), *self._counted.curves(lossy=lossy)]

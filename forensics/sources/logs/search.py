@@ -14,8 +14,10 @@ from forensics.errors import Damaged
 from forensics.sources.logs import (
     csv_file,
     json_file,
+    level_log,
     mlflow_store,
     notebook,
+    pieces,
     text_file,
     wandb_files,
     wandb_run,
@@ -68,6 +70,13 @@ def read_logs(place: Place, names: Iterable[str]) -> Logs:
     return Logs(_without_copies(search.files), search.warnings)
 
 
+def read_log(place: Place, name: str) -> Logs:
+    """Read one file that somebody says is a log, whatever its name."""
+    search = _Search(place)
+    search.look(name, _kind(name, frozenset([name])) or _anything)
+    return Logs(search.files, search.warnings)
+
+
 def _of_mlflow(names: Sequence[str]) -> Iterator[tuple[str, Sniff]]:
     """Yield the files of MLflow's store."""
     for run in mlflow_store.mlflow_runs(names):
@@ -118,14 +127,18 @@ def _json_lines(blob: Blob, head: bytes) -> Reading | None:
     return json_file.read_json_lines if is_object else None
 
 
-def _wandb(blob: Blob, head: bytes) -> Reading | None:
-    return wandb_run.read_wandb if wandb_run.is_wandb(head) else None
-
-
 def _text(blob: Blob, head: bytes) -> Reading | None:
     if text_file.may_be_text(blob.name, head):
         return partial(text_file.read_text, head=head)
     return None
+
+
+def _anything(blob: Blob, head: bytes) -> Reading | None:
+    if head.startswith(level_log.HEADER):
+        return wandb_run.read_wandb
+    if head.lstrip()[:1] == b"{" and b"}\n{" in head.replace(b"\r", b""):
+        return json_file.read_json_lines
+    return _table(blob, head) or _json(blob, head) or _text(blob, head)
 
 
 def _database(blob: Blob, head: bytes) -> Reading | None:
@@ -145,7 +158,7 @@ _SNIFFS: dict[str, Sniff] = {
     **dict.fromkeys(csv_file.SUFFIXES, _table),
     **dict.fromkeys(json_file.SUFFIXES, _json),
     **dict.fromkeys(json_file.LINE_SUFFIXES, _json_lines),
-    wandb_run.SUFFIX: _wandb,
+    wandb_run.SUFFIX: _always(wandb_run.read_wandb),
 }
 
 
@@ -178,9 +191,10 @@ class _Search:
         reading = sniff(blob, head) if head else None
         if reading is None:
             return LogFile()
-        if blob.size > self._left:
+        wanted = min(blob.size, pieces.BEGINNING + pieces.END)
+        if wanted > self._left:
             return self._over(blob)
-        self._left -= blob.size
+        self._left -= wanted
         return reading(blob)
 
     def _denied(self, name: str, why: str) -> None:
@@ -195,25 +209,19 @@ class _Search:
 
 
 def _without_copies(files: Sequence[LogFile]) -> list[LogFile]:
-    """Leave out what another file of the same name holds too, and more of it.
+    """Leave out the beginnings of a history of which another file holds more.
 
     The Hugging Face trainer saves the same growing history with every checkpoint.
     """
-    by_name: dict[str, list[LogWriter]] = {}
+    states = [
+        writer
+        for file in files
+        for writer in file.writers
+        if PurePosixPath(writer.name).name == json_file.TRAINER_STATE
+    ]
+    copies = {id(w) for w in states if any(_is_copy(w, o) for o in states if o is not w)}
     for file in files:
-        for writer in file.writers:
-            last = PurePosixPath(writer.name).name
-            by_name.setdefault(last, []).append(writer)
-    for file in files:
-        file.writers = [
-            writer
-            for writer in file.writers
-            if not any(
-                _is_copy(writer, other)
-                for other in by_name[PurePosixPath(writer.name).name]
-                if other is not writer
-            )
-        ]
+        file.writers = [writer for writer in file.writers if id(writer) not in copies]
     return list(files)
 
 

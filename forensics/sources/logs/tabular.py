@@ -14,7 +14,7 @@ References
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from math import ceil, nan
@@ -101,48 +101,69 @@ class Table:
             points.values.append(value)
             points.times.append(time)
 
-    def curves(self) -> list[Curve]:
-        """Return every column as a curve."""
-        first = self._first_epoch()
-        length = self.length or _length(self.columns.values())
-        return [self._curve(name, points, first, length) for name, points in self.columns.items()]
+    def curves(self, *, lossy: bool = False) -> list[Curve]:
+        """Return every column as a curve.
 
-    def _first_epoch(self) -> int:
+        Parameters
+        ----------
+        lossy : bool
+            Whether rows are missing; that of epoch 0 may be one of them.
+        """
+        known = [e for points in self.columns.values() for e in points.epochs if e == e]
+        partial = any(e != int(e) for e in known)
+        first = self._first_epoch([] if lossy else known)
+        length = self.length or _length(self.columns.values())
+        return [
+            self._by_epoch(name, points, first, partial)
+            if self._is_by_epoch(name, points, length)
+            else self._by_step(name, points, first)
+            for name, points in self.columns.items()
+        ]
+
+    def _first_epoch(self, known: Sequence[float]) -> int:
         """Return what the first epoch is called: 1 where the rows begin with 1."""
         if self.epochs_from is not None:
             return self.epochs_from
-        known = [e for p in self.columns.values() for e in p.epochs if e == e]
         return int(bool(known) and min(known) == 1 and known[0] == 1)
 
-    def _curve(self, name: str, points: _Points, first: int, length: int | None) -> Curve:
-        by_epoch = all(step == _NO_NUMBER for step in points.steps)
+    def _is_by_epoch(self, name: str, points: _Points, length: int | None) -> bool:
+        """Whether epochs place the rows better than steps do."""
+        if all(step == _NO_NUMBER for step in points.steps):
+            return True
+        if any(e != e for e in points.epochs):
+            return False
+        if name.endswith("_epoch") or _at_ends(points, length):
+            return True
+        if self.steps_are_calls and not _several_per_epoch(points):
+            return True
+        return _begin_again(points) and self._inner_length(points) is None
+
+    def _inner_length(self, points: _Points) -> int | None:
+        """Batches of an epoch, for steps that begin again with each epoch."""
+        return self.length or (_counted(points) if self.steps_are_dense else None)
+
+    def _by_epoch(self, name: str, points: _Points, first: int, partial: bool) -> Curve:
+        places = [_epoch_of(e, partial) for e in points.epochs]
+        curve = Curve(name, Counting.EPOCHS, self.fidelity, shift=0 if partial else first)
+        return _filled(curve, places, points)
+
+    def _by_step(self, name: str, points: _Points, first: int) -> Curve:
+        places = points.steps.tolist()
         told = all(e == e for e in points.epochs)
-        if not by_epoch and told and (name.endswith("_epoch") or _at_ends(points, length)):
-            by_epoch = True
-        if self.steps_are_calls and told and not _several_per_epoch(points):
-            by_epoch = True
-        within = not by_epoch and told and _begin_again(points)
-        inner = self.length if within else None
-        if within and inner is None and self.steps_are_dense:
-            inner = _counted(points)
-        if within and inner is None:
-            by_epoch = True
-        counting = Counting.EPOCHS if by_epoch else self.counting
-        partial = any(e != int(e) for e in points.epochs if e == e)
-        shift = first if by_epoch and not partial else 0
-        curve = Curve(name, counting, self.fidelity, shift=shift)
-        if by_epoch:
-            places = [_epoch_of(e, partial) for e in points.epochs]
-        elif inner is None:
-            places = points.steps.tolist()
-        else:
-            starts = (max(int(e) - first, 0) * inner for e in points.epochs)
-            places = [a + b for a, b in zip(starts, points.steps, strict=True)]
-        kept = [0 <= place <= MOST_STEP for place in places]
-        curve.steps.extend(compress(places, kept))
-        curve.values.extend(compress(points.values, kept))
-        curve.wall_times.extend(compress(points.times, kept))
-        return curve
+        length = self._inner_length(points) if told and _begin_again(points) else None
+        if length is not None:
+            starts = (max(int(e) - first, 0) * length for e in points.epochs)
+            places = [start + step for start, step in zip(starts, places, strict=True)]
+        return _filled(Curve(name, self.counting, self.fidelity), places, points)
+
+
+def _filled(curve: Curve, places: Sequence[int], points: _Points) -> Curve:
+    """Add the points that have a place."""
+    kept = [0 <= place <= MOST_STEP for place in places]
+    curve.steps.extend(compress(places, kept))
+    curve.values.extend(compress(points.values, kept))
+    curve.wall_times.extend(compress(points.times, kept))
+    return curve
 
 
 def _epoch_of(epoch: float, partial: bool) -> int:

@@ -34,15 +34,12 @@ _MOST_JSON = 1000
 _MOST_WARNINGS = 20
 
 
-def is_wandb(head: bytes) -> bool:
-    """Whether the first bytes are those of a run."""
-    return head.startswith(HEADER)
-
-
 def read_wandb(blob: Blob) -> LogFile:
     """Read the curves and the settings of a run."""
     log, run = LevelLog(blob), _Run()
     reader = Reader(blob)
+    if blob.head(len(HEADER)) != HEADER:
+        reader.note(0, "bad_header", "the file does not begin as W&B's runs do")
     for offset, data in log.records():
         try:
             run.take(data)
@@ -56,7 +53,8 @@ def read_wandb(blob: Blob) -> LogFile:
     if log.cut and reader.state is InputState.COMPLETE:
         reader.state = InputState.INCOMPLETE_TAIL
     place = str(PurePosixPath(blob.name).parent)
-    writer = LogWriter(blob.name, "", run.rows.curves(), lossy=bool(log.damage))
+    lossy = bool(log.damage)
+    writer = LogWriter(blob.name, "", run.rows.curves(lossy=lossy), lossy)
     config = dict(s for name, value in run.config.items() if (s := setting(name, value)))
     return LogFile([writer], blob.record(KIND, reader.state), reader.warnings, config, run=place)
 

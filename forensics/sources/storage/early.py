@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -11,6 +10,8 @@ from forensics.sources.storage.read_ahead import Beginning
 
 HELD = 32
 """Beginnings that are held, or under way, at most."""
+SKIPPED = 8
+"""Places in the order after which a file that was not opened is not waited for any longer."""
 
 
 class Early:
@@ -28,31 +29,41 @@ class Early:
 
     def __init__(self, threads: ThreadPoolExecutor, fetch: Callable[[str, int], bytes]) -> None:
         self._threads, self._fetch = threads, fetch
-        self._waiting: deque[str] = deque()
-        self._count = 0
+        self._order: dict[str, int] = {}
+        self._names: list[str] = []
+        self._next = self._count = 0
         self._asked: dict[str, Beginning] = {}
         self._lock = Lock()
 
     def expect(self, names: Iterable[str], count: int) -> None:
         """Fetch `count` bytes of each of these, in this order, instead of what was expected."""
         with self._lock:
-            for left in self._asked.values():
-                left.content.cancel()
-            self._asked.clear()
-            self._waiting, self._count = deque(names), count
+            self._forget(list(self._asked))
+            self._names = list(dict.fromkeys(names))
+            self._order = {name: place for place, name in enumerate(self._names)}
+            self._next, self._count = 0, count
             self._go_on()
 
     def take(self, name: str) -> Beginning | None:
-        """Hand out what was fetched of a file, None where it was not expected."""
+        """Hand out what was fetched of a file, None where it was not expected, or not so soon."""
         with self._lock:
+            place = self._order.get(name)
+            if place is None:
+                return None
             found = self._asked.pop(name, None)
-            if found is not None:
-                self._go_on()
+            if found is None:
+                self._next = max(self._next, place + 1)
+            self._forget([n for n in self._asked if self._order[n] < place - SKIPPED])
+            self._go_on()
             return found
 
+    def _forget(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._asked.pop(name).content.cancel()
+
     def _go_on(self) -> None:
-        while self._waiting and len(self._asked) < HELD:
-            name = self._waiting.popleft()
-            if name not in self._asked:
-                content = self._threads.submit(self._fetch, name, self._count)
-                self._asked[name] = Beginning(content, self._count)
+        while self._next < len(self._names) and len(self._asked) < HELD:
+            name = self._names[self._next]
+            content = self._threads.submit(self._fetch, name, self._count)
+            self._asked[name] = Beginning(content, self._count)
+            self._next += 1

@@ -51,6 +51,8 @@ def open_filesystem(scheme: str) -> Any:
     UsageError
         Its package is not installed, or it cannot be set up.
     """
+    import logging
+
     import fsspec
 
     package, install = _NEEDS[scheme]
@@ -60,6 +62,8 @@ def open_filesystem(scheme: str) -> Any:
         raise UsageError(
             f"{scheme}:// needs {package}, which is not installed: pip install '{install}'"
         ) from None
+    # what they log of an error is the traceback of what is told here in one line
+    logging.getLogger(package).addHandler(logging.NullHandler())
     try:
         # listings must be those of now: what was there when it was read is compared with them
         return kind(skip_instance_cache=True, use_listings_cache=False)

@@ -64,7 +64,12 @@ def locate(path: str | os.PathLike[str]) -> tuple[Place, str | None]:
 
 
 def _on_disk(path: str) -> tuple[Place, str | None]:
-    if Path(path).is_dir():
+    try:
+        folder = Path(path).is_dir()
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise NothingToAnalyze(f"{path}: cannot be read: {why}") from None
+    if folder:
         return Directory(path), None
     return Directory(Path(path).parent), Path(path).name
 

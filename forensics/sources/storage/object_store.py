@@ -99,6 +99,7 @@ class ObjectStore:
 
     def _list(self) -> dict[str, Listed]:
         try:
+            self._filesystem.invalidate_cache()
             if self._file is not None:
                 name, path = self._file
                 return {name: listed(path, self._filesystem.info(path))}

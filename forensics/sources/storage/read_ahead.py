@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 
 BLOCK = 4 << 20
 """Bytes of one request: long enough that its latency does not count."""
@@ -26,7 +27,7 @@ class Beginning:
 
 
 class ReadAhead:
-    """Random access to a file of which a request takes long.
+    """Random access to a file of which a request takes long; by several threads, too.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class ReadAhead:
     ) -> None:
         self._fetch, self._size, self._threads = fetch, size, threads
         self._blocks: dict[int, Future[bytes]] = {}
-        self._last = -1
+        self._lock = Lock()
         self._first = first
         if first is not None and first.count >= min(BLOCK, size):
             self._blocks[0] = first.content
@@ -62,7 +63,7 @@ class ReadAhead:
         parts: list[bytes] = []
         for index in range(offset // BLOCK, -(-end // BLOCK)):
             start = index * BLOCK
-            block = self._take(index, -(-end // BLOCK))
+            block = self._block(index, -(-end // BLOCK)).result()
             parts.append(block[max(0, offset - start) : end - start])
             if len(block) < min(BLOCK, self._size - start):
                 # what comes after lies elsewhere now
@@ -71,22 +72,23 @@ class ReadAhead:
 
     def close(self) -> None:
         """Give up what is under way."""
-        for block in self._blocks.values():
-            block.cancel()
-        self._blocks.clear()
+        with self._lock:
+            for block in self._blocks.values():
+                block.cancel()
+            self._blocks.clear()
 
-    def _take(self, index: int, wanted: int) -> bytes:
+    def _block(self, index: int, wanted: int) -> Future[bytes]:
         """One block; those up to `wanted`, and after a second one in a row more, are asked for."""
-        in_a_row = index > 0 and index == self._last + 1
-        for following in range(index, index + AHEAD + 1):
-            if following == index or following < wanted or in_a_row:
-                self._start(following)
-        self._last = index
-        block = self._blocks.pop(index)
-        self._blocks[index] = block
-        while len(self._blocks) > KEPT + AHEAD:
-            self._blocks.pop(next(iter(self._blocks))).cancel()
-        return block.result()
+        with self._lock:
+            in_a_row = index - 1 in self._blocks
+            for following in range(index, index + AHEAD + 1):
+                if following == index or following < wanted or in_a_row:
+                    self._start(following)
+            block = self._blocks.pop(index)
+            self._blocks[index] = block
+            while len(self._blocks) > KEPT + AHEAD:
+                del self._blocks[next(iter(self._blocks))]
+            return block
 
     def _start(self, index: int) -> None:
         start = index * BLOCK

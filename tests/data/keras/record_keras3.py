@@ -94,8 +94,6 @@ def main(folder: Path) -> None:
     keep(model, folder / "sgd.keras", zipped=True)
     model.save(folder / "unzipped", zipped=False)
     keep(fitted(small(40)), folder / "sharded.weights.json", max_shard_size=1e-6)
-    model = fitted(small(40))
-    model.save(folder / "sharded_inside.keras", max_shard_size=1e-6) if False else None
     for policy in ("bfloat16", "float16", "mixed_float16", "mixed_bfloat16"):
         keras.config.set_dtype_policy(policy)
         keep(fitted(small()), folder / f"{policy}.weights.h5")

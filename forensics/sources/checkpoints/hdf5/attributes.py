@@ -39,6 +39,8 @@ class AttributeReader:
         self._image, self._headers = image, headers
         self._heap = GlobalHeap(image)
         self._committed: dict[int, Datatype] = {}
+        # By their bytes: most datasets of a file are of one datatype.
+        self._known: dict[bytes, Datatype] = {}
 
     def read(self, fields: Fields) -> Attribute:
         """Read the attribute that a message holds."""
@@ -62,7 +64,10 @@ class AttributeReader:
 
     def _datatype(self, fields: Fields, *, shared: bool) -> Datatype:
         if not shared:
-            return read_datatype(fields)
+            spelt = bytes(fields.data[fields.at :])
+            if spelt not in self._known:
+                self._known[spelt] = read_datatype(fields)
+            return self._known[spelt]
         version, kind = fields.integer(1), fields.integer(1)
         if version == 1:
             fields.zeros(6)
@@ -89,10 +94,17 @@ class AttributeReader:
         else:
             if datatype.size != 8 + self._image.offset_size:
                 raise fields.damaged("bad_datatype", f"text of {fields.what} has no such reference")
-            items = [self._heap.find(fields) for _ in range(space.count)]
+            items = [self._referred(fields) for _ in range(space.count)]
         if sum(map(len, items)) > _MAX_TEXT:
             raise fields.damaged("limit", f"an attribute of {fields.what} is too long")
         return tuple(_clean(bytes(item)) for item in items)
+
+    def _referred(self, fields: Fields) -> memoryview:
+        """Text in the global heap; libhdf5 stores it up to its first NUL, so that none is in it."""
+        item = self._heap.find(fields)
+        if b"\0" in bytes(item).rstrip(b"\0"):
+            raise fields.damaged("bad_text", f"a text of {fields.what} has zeros in it")
+        return item
 
 
 def _part(fields: Fields, size: int, version: int) -> Fields:

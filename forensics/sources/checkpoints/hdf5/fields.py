@@ -42,7 +42,12 @@ class Fields:
 
     def integer(self, size: int) -> int:
         """Read an unsigned integer of `size` bytes."""
-        return int.from_bytes(self.raw(size), "little")
+        end = self.at + size
+        if end > len(self.data):
+            raise self.damaged("truncated", f"{self.what} ends too early")
+        value = int.from_bytes(self.data[self.at : end], "little")
+        self.at = end
+        return value
 
     def place(self) -> int | None:
         """Read an address; None where it is undefined."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.hdf5.attributes import AttributeReader
 from forensics.sources.checkpoints.hdf5.dataset import read_dataset
+from forensics.sources.checkpoints.hdf5.datatype import OPAQUE
+from forensics.sources.checkpoints.hdf5.fields import Fields
 from forensics.sources.checkpoints.hdf5.image import Image, Source
 from forensics.sources.checkpoints.hdf5.links import Link, LinkKind
 from forensics.sources.checkpoints.hdf5.newer_group import attribute_fields, read_newer_group
@@ -30,7 +32,7 @@ from forensics.sources.checkpoints.hdf5.older_group import Room, read_older_grou
 from forensics.sources.checkpoints.hdf5.superblock import read_superblock
 from forensics.sources.checkpoints.stored_tensor import StoredTensor
 
-_MAX_OBJECTS = 100_000
+_MAX_OBJECTS = 50_000
 _MAX_DEPTH = 100
 _MAX_FAILURES = 1000
 _GROUP_MESSAGES = (SYMBOL_TABLE, LINK_INFO, LINK, GROUP_INFO)
@@ -49,6 +51,8 @@ class H5Content:
         Path of an object (empty for the root) to its texts by name.
     root : frozenset of str
         Names in the root group.
+    opaque : dict
+        Path of a tensor whose elements have no numbers to their bytes.
     failures : list of Damaged
         What was left out, or cannot be trusted.
     """
@@ -56,6 +60,7 @@ class H5Content:
     tensors: list[StoredTensor] = field(default_factory=list)
     attributes: dict[str, Attributes] = field(default_factory=dict)
     root: frozenset[str] = frozenset()
+    opaque: dict[str, int] = field(default_factory=dict)
     failures: list[Damaged] = field(default_factory=list)
 
     def join(self, other: H5Content) -> None:
@@ -64,12 +69,20 @@ class H5Content:
         for path, texts in other.attributes.items():
             self.attributes[path] = {**self.attributes.get(path, {}), **texts}
         self.root |= other.root
+        self.opaque.update(other.opaque)
         self.failures.extend(other.failures)
 
     def text(self, path: str, name: str) -> str:
         """Return an attribute that is one text; empty where it is missing or another thing."""
         found = self.attributes.get(path, {}).get(name, ())
         return found[0] if len(found) == 1 else ""
+
+
+def read_root(source: Source) -> H5Content:
+    """Read names and texts of the root group alone; raises as `read_h5` does."""
+    walk, root = _begun(source)
+    walk.run(root, most=0)
+    return walk.content
 
 
 def read_h5(source: Source) -> H5Content:
@@ -90,12 +103,19 @@ def read_h5(source: Source) -> H5Content:
     Damaged
         It is no HDF5 file, or its superblock is broken.
     """
+    walk, root = _begun(source)
+    walk.run(root, _MAX_DEPTH)
+    walk.conclude()
+    return walk.content
+
+
+def _begun(source: Source) -> tuple[_Walk, int]:
+    """Begin a walk; it starts at the address that comes with it."""
     image = Image(source)
     superblock = read_superblock(image)
     walk = _Walk(image, Room(superblock.leaf_k, superblock.internal_k))
     walk.content.failures.extend(superblock.failures)
-    walk.run(superblock.root)
-    return walk.content
+    return walk, superblock.root
 
 
 @dataclass(slots=True)
@@ -117,45 +137,52 @@ class _Walk:
         self._attributes = AttributeReader(image, self._headers)
         self._objects: dict[int, _Object] = {}
 
-    def run(self, root: int) -> None:
-        """Visit everything below the root group."""
+    def run(self, root: int, most: int) -> None:
+        """Visit what lies below the root group; of what is deeper than `most` only its links."""
         waiting = [("", root, 0)]
         while waiting:
             path, address, depth = waiting.pop()
             try:
-                below = self._visit(path, address, depth)
+                below = self._visit(path, address)
             except Damaged as error:
                 self._fail(error)
+                if error.kind == "limit" and len(self._objects) >= _MAX_OBJECTS:
+                    return
                 continue
             if depth == 0:
-                self.content.root = frozenset(name for name, _, _ in below)
-            waiting.extend(reversed(below))
-        self._conclude()
+                self.content.root = frozenset(name for name, _ in below)
+            if depth < most:
+                waiting.extend((*item, depth + 1) for item in reversed(below))
+            elif most and below:
+                why = f"groups in {path!r} are more than {most} deep"
+                self._fail(self._image.damaged(address, "limit", why))
 
     def _fail(self, error: Damaged) -> None:
         if len(self.content.failures) < _MAX_FAILURES:
             self.content.failures.append(error)
 
-    def _visit(self, path: str, address: int, depth: int) -> list[tuple[str, int, int]]:
+    def _visit(self, path: str, address: int) -> list[tuple[str, int]]:
         """Read one object; return what is in it if it is a group."""
         known = self._objects.get(address)
         if known is not None:
             known.found += 1
             return []
-        if len(self._objects) >= _MAX_OBJECTS or depth > _MAX_DEPTH:
-            raise self._image.damaged(address, "limit", "too many objects, or too deep in another")
+        if len(self._objects) >= _MAX_OBJECTS:
+            detail = f"the file has more than {_MAX_OBJECTS} objects"
+            raise self._image.damaged(address, "limit", detail)
         header = self._headers.read(address)
         self._objects[address] = _Object(path, header.references)
         attributes = self._read_attributes(header, path)
         if header.first(LAYOUT) is not None or header.first(DATASPACE) is not None:
             dtype = attributes.get("dtype", ())
             named = dtype[0] if dtype else None
-            self.content.tensors.append(
-                read_dataset(self._image, header, self._attributes, path, named)
-            )
+            tensor, size = read_dataset(self._image, header, self._attributes, path, named)
+            self.content.tensors.append(tensor)
+            if tensor.dtype == OPAQUE:
+                self.content.opaque[path] = size
             return []
         if any(header.first(kind) is not None for kind in _GROUP_MESSAGES):
-            return list(self._below(self._links(header, path), path, depth))
+            return list(self._below(self._links(header, path), path))
         if header.first(DATATYPE) is None:
             raise self._image.damaged(
                 address, "missing_message", f"{path!r} does not say what it is"
@@ -168,12 +195,18 @@ class _Walk:
         what = f"the group {path!r}"
         table = header.first(SYMBOL_TABLE)
         if table is not None:
-            return read_older_group(self._image, table.fields, self._room, what)
+            links, failures = read_older_group(self._image, table.fields, self._room, what)
+            for failure in failures:
+                self._fail(failure)
+            return links
         return read_newer_group(self._image, header, what)
 
-    def _below(self, links: list[Link], path: str, depth: int) -> Iterator[tuple[str, int, int]]:
+    def _below(self, links: list[Link], path: str) -> Iterator[tuple[str, int]]:
         for link in links:
             name = link.name.decode("utf-8", "backslashreplace")
+            if name != link.name.decode("utf-8", "replace") or not name.isprintable():
+                detail = f"{name!r} in {path!r} is no text"
+                self._fail(self._image.damaged(link.address, "bad_name", detail))
             full = f"{path}/{name}" if path else name
             if not link.name or b"/" in link.name or b"\0" in link.name:
                 self._fail(self._image.damaged(link.address, "bad_name", f"{full!r} is no name"))
@@ -181,23 +214,30 @@ class _Walk:
                 detail = f"{full!r} is a link, it was not followed"
                 self._fail(self._image.damaged(0, "refused_link", detail))
             else:
-                yield full, link.address, depth + 1
+                yield full, link.address
 
     def _read_attributes(self, header: Header, path: str) -> Attributes:
         """Texts of an object; a broken one does not keep its object from being read."""
         found: Attributes = {}
         try:
             for fields in attribute_fields(self._image, header, repr(path)):
-                attribute = self._attributes.read(fields)
-                if attribute.text:
-                    found[attribute.name] = attribute.text
+                self._add_attribute(fields, found)
         except Damaged as error:
             self._fail(error)
         if found:
             self.content.attributes[path] = found
         return found
 
-    def _conclude(self) -> None:
+    def _add_attribute(self, fields: Fields, found: Attributes) -> None:
+        try:
+            attribute = self._attributes.read(fields)
+        except Damaged as error:
+            self._fail(error)
+        else:
+            if attribute.text:
+                found[attribute.name] = attribute.text
+
+    def conclude(self) -> None:
         """Leave out tensors whose bytes are claimed twice; compare the numbers of links."""
         distrusted = set()
         for one, other in self._image.claimed_twice():

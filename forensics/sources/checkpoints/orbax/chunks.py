@@ -88,7 +88,7 @@ class ChunkedArray:
         full = (*place, *(0 for _ in self._array.shape[len(place) :]))
         stream = self._open(full)
         for start in range(0, count, PIECE // width):
-            yield self._native(stream.read(min(PIECE // width, count - start) * width))
+            yield self._read(stream, min(PIECE // width, count - start) * width)
         stream.skip((stored - count) * width)
         stream.finish()
 
@@ -109,7 +109,7 @@ class ChunkedArray:
             count = min(step, rows - start)
             band = np.empty((count, *shape), kind)
             for later, stream in zip(places, streams, strict=True):
-                data = self._native(stream.read(count * row_in_chunk))
+                data = self._read(stream, count * row_in_chunk)
                 part = np.frombuffer(data, kind).reshape(count, *chunks)
                 _place(band, part, later, chunks)
             yield from _cut(band.reshape(-1).view(np.uint8).data, kind.itemsize)
@@ -117,10 +117,10 @@ class ChunkedArray:
             stream.skip((self._array.chunks[lead] - rows) * row_in_chunk)
             stream.finish()
 
-    def _native(self, data: bytes) -> memoryview:
-        """Return elements as little-endian ones."""
-        kind = element(self._array.dtype)
-        if not self._array.big_endian or kind.itemsize == 1:
+    def _read(self, stream: ChunkStream | _Fill, count: int) -> memoryview:
+        """Return the next `count` bytes, as little-endian elements."""
+        data, kind = stream.read(count), element(self._array.dtype)
+        if isinstance(stream, _Fill) or not self._array.big_endian or kind.itemsize == 1:
             return memoryview(data)
         half = kind.itemsize // 2 if kind.kind == "c" else kind.itemsize
         return np.frombuffer(data, f">u{half}").astype(f"<u{half}").view(np.uint8).data
@@ -132,8 +132,7 @@ class ChunkedArray:
         if self._all_stored:
             detail = f"the chunk {self._array.key(place)!r} is not there"
             raise Damaged(self._path, 0, "missing_chunk", detail)
-        fill = self._array.fill
-        return _Fill(fill if not self._array.big_endian else fill[::-1])
+        return _Fill(self._array.fill)
 
     def _span(self, place: Sequence[int]) -> Span | None:
         """Where a chunk lies, by itself or in its shard."""

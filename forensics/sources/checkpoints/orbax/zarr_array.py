@@ -250,9 +250,9 @@ def _fill(value: object, dtype: str, path: str) -> bytes:
             return np.array(number, kind).tobytes()
         if isinstance(value, str) and value.startswith("0x"):
             return int(value, 16).to_bytes(kind.itemsize, "little")
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="raise"):
             return np.array(0 if value is None else _number(value)).astype(kind).tobytes()
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, ArithmeticError):
         detail = f"{str(value)[:40]!r} is no element of {dtype}"
         raise Damaged(path, 0, "bad_fill_value", detail) from None
 

@@ -70,7 +70,7 @@ def _read_log(place: Place, name: str) -> Run | None:
     from forensics.sources.logs.search import read_log
 
     logs = read_log(place, name)
-    if not logs.inputs:
+    if all(file.state is InputState.DENIED for file in logs.inputs):
         return None
     return Run(
         name=name,
@@ -178,7 +178,11 @@ def _graph_settings(
 def _name(place: Place) -> str:
     if place.local is None:
         return place.label.rstrip("/").rpartition("/")[2]
-    return place.local.resolve().name or place.label
+    own = place.local.name
+    # "..", "/" and links are called what they lead to
+    if own in ("", "..") or place.local.is_symlink():
+        own = place.local.resolve().name
+    return own or place.label
 
 
 def _refuse(place: Place, warnings: Sequence[ReadWarning]) -> None:

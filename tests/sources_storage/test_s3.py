@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from s3fs import S3FileSystem
 
 from forensics import analyze, read
 from forensics.domain.run import InputState
@@ -123,6 +124,7 @@ def test_objects_that_may_not_be_read(s3: Bucket, monkeypatch: pytest.MonkeyPatc
     s3.put("run/a.tfevents", events.read_bytes())
     s3.put("run/b.tfevents", events.read_bytes(), public=True)
     monkeypatch.setattr("fsspec.config.conf", {"s3": {"anon": True}})
+    S3FileSystem.clear_instance_cache()
     run = read(f"s3://{BUCKET}/run")
     assert [i.state for i in run.inputs] == [InputState.DENIED, InputState.COMPLETE]
     assert [(w.path, w.detail) for w in run.warnings] == [

@@ -7,24 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from forensics.domain.quantity import Quantity
-from forensics.domain.run import InputFile, InputState, ReadWarning, Run, Series
+from forensics.domain.run import InputFile, InputState, ReadWarning, Run
 from forensics.errors import NothingToAnalyze, SeveralRuns
 from forensics.sources.debug_dump import dump_files
 from forensics.sources.events.event_file import EventFile, read_event_file, read_event_files
 from forensics.sources.events.hparam_sessions import logged_settings
 from forensics.sources.events.logged import logged_files
-from forensics.sources.events.writers import Writer, join_writers
+from forensics.sources.events.writers import join_writers
 from forensics.sources.logs.curve import Logs
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
-from forensics.sources.step_axes import Draft, settle
+from forensics.sources.series import series_of
 from forensics.sources.storage.locate import locate
 from forensics.sources.storage.place import Place
 from forensics.sources.storage.tree import Tree, is_event_file
-from forensics.sources.tags import Meaning, is_residual, meaning
 
 if TYPE_CHECKING:
     from forensics.sources.checkpoints.scan import CheckpointScan
@@ -33,7 +29,6 @@ _SOUGHT = (
     "event files (*tfevents*), checkpoints (*.index, *.weights.h5, *.keras), recordings and logs "
     "(printed progress, notebooks, CSV and JSON)"
 )
-_NEVER_NEGATIVE = (Quantity.GRADIENT_NORM, Quantity.WEIGHT_NORM)
 
 
 def read(path: str | Path, *, several: bool = False) -> Run:
@@ -210,58 +205,3 @@ def _live(file: InputFile, changed: Collection[str]) -> InputFile:
     """Say of a file that was written anew while it was read that nothing more can be said."""
     unread = file.state is InputState.DENIED
     return replace(file, state=InputState.LIVE) if file.path in changed and not unread else file
-
-
-def series_of(writers: Iterable[Writer], logged: Iterable[Draft] = ()) -> tuple[Series, ...]:
-    """Series of all writers and other logs, classified, on 0-based batch or epoch axes."""
-    drafts = [
-        Draft(
-            writer.name,
-            tag,
-            meaning(tag, writer.name),
-            column.steps,
-            column.values,
-            column.wall_times,
-            lossy=writer.lossy,
-        )
-        for writer in writers
-        for tag, column in sorted(writer.columns.items())
-    ]
-    drafts += logged
-    for draft in drafts:
-        _doubt(draft)
-    _stand_in(drafts)
-    settle(drafts)
-    return tuple(_series(draft) for draft in drafts)
-
-
-def _doubt(draft: Draft) -> None:
-    """Take back the meaning of a tag whose values contradict it."""
-    found = draft.meaning
-    if found.quantity in _NEVER_NEGATIVE and bool(np.any(draft.values < 0)):
-        draft.meaning = Meaning(Quantity.OTHER, found.counting)
-
-
-def _stand_in(drafts: Sequence[Draft]) -> None:
-    """Let a squared or absolute error stand for the training loss where no loss was logged."""
-    if any(d.meaning.quantity is Quantity.TRAIN_LOSS for d in drafts):
-        return
-    for draft in drafts:
-        if is_residual(draft.tag, draft.writer):
-            draft.meaning = Meaning(Quantity.TRAIN_LOSS, draft.meaning.counting)
-
-
-def _series(draft: Draft) -> Series:
-    return Series(
-        quantity=draft.meaning.quantity,
-        tag=draft.tag,
-        writer=draft.writer,
-        step_axis=draft.axis,
-        steps=draft.index,
-        values=draft.values,
-        wall_times=draft.wall_times,
-        layer=draft.meaning.layer,
-        shift=draft.shift,
-        fidelity=draft.fidelity,
-        watched=draft.watched,
-    )

@@ -34,7 +34,7 @@ def _scalars(root: Path, fast: bool) -> int:
     from forensics.domain.frames import scalar_frame
     from forensics.sources.events.event_file import FAST, Reading, read_event_files
     from forensics.sources.events.writers import join_writers
-    from forensics.sources.logdir import series_of
+    from forensics.sources.series import series_of
     from forensics.sources.storage.place import Directory
 
     how = Reading(verified_length=FAST, hashed=False) if fast else Reading(hashed=False)

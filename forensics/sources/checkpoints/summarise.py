@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -78,6 +77,8 @@ def _summaries(checkpoint: OpenCheckpoint) -> Iterable[TensorStats | Damaged]:
     if alone or _bytes(checkpoint.stored) < _LARGE:
         yield from map(attempt, checkpoint.stored)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(attempt, checkpoint.stored)
 
@@ -95,6 +96,8 @@ def _hashed_beside(checkpoint: OpenCheckpoint) -> Iterator[None]:
     if not large:
         yield
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(1) as pool:
         digests = [pool.submit(blob.sha256) for blob in large]
         yield

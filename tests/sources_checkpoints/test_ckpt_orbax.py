@@ -263,6 +263,18 @@ def test_databases_that_were_never_merged(tmp_path: Path) -> None:
     assert [w.kind for w in result.warnings] == ["unfinished_save"]
 
 
+def test_a_broken_tree_is_replaced_by_those_of_the_processes(tmp_path: Path) -> None:
+    root = unpack(tmp_path, "database_zarr2")
+    (sound,) = scan(root).checkpoints
+    manifest = root / "step_7" / "manifest.ocdbt"
+    manifest.write_bytes(manifest.read_bytes()[:-1] + b"\0")
+    result = scan(root)
+    (found,) = result.checkpoints
+    assert found.status is CheckpointStatus.DAMAGED
+    assert repr(found.tensors) == repr(sound.tensors)
+    assert [w.kind for w in result.warnings] == ["crc_mismatch"]
+
+
 def test_without_zstandard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
     for name in ("database_zarr2", "folders_zarr3"):

@@ -143,14 +143,19 @@ def _read_tree(document: Mapping[str, Any], path: str) -> _Tree:
 
 
 def _store(folder: str, files: Files, names: list[str], item: Item) -> Store:
-    if folder + MANIFEST in files:
-        return Databases([folder], files, names)
+    """Find where arrays lie; what the processes wrote stands in for a merged tree that is lost."""
     parts = sorted(unmerged(folder, names))
-    if not parts:
-        return Folder(folder, files, names)
-    detail = "what the processes wrote was never merged: the save was not finished"
-    item.failures.append(Damaged(folder + MANIFEST, 0, "unfinished_save", detail))
-    return Databases(parts, files, names)
+    if folder + MANIFEST in files:
+        try:
+            return Databases([folder], files, names)
+        except Damaged as error:
+            if error.kind == zstd.MISSING or not parts:
+                raise
+            item.failures.append(error)
+    elif parts:
+        detail = "what the processes wrote was never merged: the save was not finished"
+        item.failures.append(Damaged(folder + MANIFEST, 0, "unfinished_save", detail))
+    return Databases(parts, files, names) if parts else Folder(folder, files, names)
 
 
 def _list_arrays(item: Item, store: Store, tree: _Tree, prefix: str, tree_file: str) -> None:

@@ -36,6 +36,8 @@ _ADDED = frozenset({
     "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn", "int2", "int4", "uint2",
     "uint4",
 })  # fmt: skip
+KNOWN = _PLAIN | _ADDED
+"""Names of dtypes that elements may have."""
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -175,7 +177,7 @@ def _format_3(document: Mapping[str, Any], path: str) -> ZarrArray:
         document.get("shape"), mapping(grid.get("configuration")).get("chunk_shape"), path
     )
     dtype = document.get("data_type")
-    if not isinstance(dtype, str) or dtype not in _PLAIN | _ADDED:
+    if not isinstance(dtype, str) or dtype not in KNOWN:
         raise _unsupported(path, f"elements of type {str(dtype)[:40]!r}")
     prefix, separator = _key_encoding(mapping(document.get("chunk_key_encoding")), path)
     sharding, inner, chain = _sharding(document.get("codecs"), shape, chunks, path)

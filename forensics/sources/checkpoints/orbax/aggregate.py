@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from forensics.errors import Damaged
+from forensics.sources.checkpoints.orbax.elements import KNOWN, element
 from forensics.sources.checkpoints.orbax.msgpack import ARRAY, SCALAR, Extension, unpack
-from forensics.sources.checkpoints.orbax.zarr_array import KNOWN, element
 from forensics.sources.checkpoints.stored_tensor import PIECE, StoredTensor
 from forensics.sources.checkpoints.strict_json import sizes
 

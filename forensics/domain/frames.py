@@ -29,8 +29,9 @@ def scalar_frame(series: Sequence[Series]) -> pd.DataFrame:
             "step": joined([s.logged_steps for s in series], np.int64),
             "wall_time": joined([s.wall_times for s in series], np.float64),
             "value": joined([s.values for s in series], np.float64),
-            "quantity": repeated([s.quantity.value for s in series], lengths),
-            "step_axis": repeated([s.step_axis.value for s in series], lengths),
+            "quantity": labelled([s.quantity.value for s in series], lengths),
+            "step_axis": labelled([s.step_axis.value for s in series], lengths),
+            "fidelity": labelled([s.fidelity.name.lower() for s in series], lengths),
             "aligned_step": joined([s.steps for s in series], np.int64),
         },
         # The columns are nobody else's: a copy would cost more than all the rest.
@@ -79,9 +80,8 @@ def checkpoint_frame(checkpoints: Sequence[CheckpointStats]) -> pd.DataFrame:
     }
     for name in _STATISTICS:
         table[name] = [None if tensor is None else getattr(tensor, name) for _, tensor in rows]
-    frame = pd.DataFrame(table)
-    frame["kind"] = [None if tensor is None else tensor.kind.value for _, tensor in rows]
-    return frame
+    table["kind"] = [None if tensor is None else tensor.kind.value for _, tensor in rows]
+    return pd.DataFrame(table)
 
 
 def repeated(names: Sequence[str], lengths: Sequence[int]) -> Any:
@@ -93,6 +93,18 @@ def repeated(names: Sequence[str], lengths: Sequence[int]) -> Any:
 
     found = pd.Series([*names, "one that tells the kind where there is none"]).array[:-1]
     return found.repeat(np.array(lengths, np.int64))
+
+
+def labelled(labels: Sequence[str], lengths: Sequence[int]) -> Any:
+    """Each of a few labels as often as its length says."""
+    import pandas as pd
+
+    categories = sorted(set(labels))
+    number = {label: code for code, label in enumerate(categories)}
+    codes = np.array([number[label] for label in labels], np.int8)
+    return pd.Categorical.from_codes(
+        np.repeat(codes, np.array(lengths, np.int64)), categories=pd.Index(categories, dtype="str")
+    )
 
 
 def joined(parts: Sequence[npt.NDArray[Any]], dtype: type[np.generic]) -> npt.NDArray[Any]:

@@ -302,7 +302,8 @@ class Run:
         -------
         DataFrame
             ``writer``, ``tag``, ``step`` (as logged), ``wall_time`` (seconds since the epoch),
-            ``value``; and what this program makes of them: ``quantity``, ``step_axis`` and
+            ``value``; and what this program makes of them: ``quantity``, ``step_axis``,
+            ``fidelity`` (``event`` for event files; the rest was found in other logs) and
             ``aligned_step``, the 0-based batch or epoch.
         """
         return scalar_frame(self.series)

@@ -92,6 +92,13 @@ def start_points(request: ReplayRequest) -> list[CheckpointStats]:
     return sorted(found, key=lambda c: (not _exact(c), -(c.step or 0), c.path))
 
 
+_LOADED = frozenset({
+    CheckpointFormat.TENSOR_BUNDLE, CheckpointFormat.KERAS_ARCHIVE, CheckpointFormat.WEIGHTS_H5,
+    CheckpointFormat.RECORDED_STATE,
+})  # fmt: skip
+"""Formats that the worker loads into the objects of a case."""
+
+
 def _exact(checkpoint: CheckpointStats) -> bool:
     """Whether it holds all that a step depends on, random seeds included: to be tried first."""
     return checkpoint.format is CheckpointFormat.RECORDED_STATE
@@ -197,7 +204,12 @@ def _recorded_losses(
 
 
 def _offered(starts: list[CheckpointStats]) -> list[CheckpointStats]:
-    """Return the newest three, and one that leaves room for trials before the failure."""
+    """Return the newest three, and one that leaves room for trials before the failure.
+
+    Those in a format that a replay does not load are passed over, unless there is no other: the
+    worker says so then.
+    """
+    starts = [c for c in starts if c.format in _LOADED] or starts[:1]
     newest = (starts[0].step or 0) if starts else 0
     early = [c for c in starts[3:] if (c.step or 0) <= newest - LEAD]
     return [*starts[:3], *early[:1]]

@@ -22,6 +22,9 @@ try:
 except ImportError:
     _package = None  # type: ignore[assignment]
 
+BY_PACKAGE = _package is not None
+"""Whether the package ``crc32c`` sums, with the CPU's own instruction where it has one."""
+
 Words = npt.NDArray[np.uint32]
 Buffer = bytes | bytearray | memoryview
 

@@ -1,4 +1,4 @@
-"""Which of many curves may hold the same values one step apart, without comparing each with each."""
+"""Which curves may hold equal values one step apart, without comparing each with each."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ def near_pairs(curves: Sequence[Curve], least: int) -> list[tuple[int, int]]:
     return [divmod(int(code), len(curves)) for code in found[shared >= least]]
 
 
-def _keys(
-    steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64]
-) -> npt.NDArray[np.uint64]:
+def _keys(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
     """One number for a step and a value; different ones seldom have the same."""
     with np.errstate(over="ignore"):
         bits = (values.astype(np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import re
 import struct
+import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -25,6 +27,12 @@ _PARTS = ("metadata", "source_files", "stack_frames", "graphs", "graph_execution
 _FILE = re.compile(r"(.*tfdbg_events\..*)\.(" + "|".join(_PARTS) + ")")
 MAX_RECORDS = 2_000_000
 """Records of one file that are kept: a dump grows without end while a run goes on."""
+
+MAX_SECONDS = 60.0
+"""CPU time that is spent on one dump: records are kept in plain Python, some 80,000 a second."""
+
+_LOOK_AT_CLOCK = 1_000
+"""Records between two looks at the clock."""
 
 MAX_WARNINGS = 20
 """Damaged records of one file that are told one by one; the others are counted."""
@@ -107,7 +115,13 @@ class DebugDump:
     inputs: list[InputFile] = field(default_factory=list)
     warnings: list[ReadWarning] = field(default_factory=list)
     _files: list[str] = field(default_factory=list)
+    _deadline: float = field(default_factory=lambda: time.process_time() + MAX_SECONDS)
     _frames: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+
+    @property
+    def late(self) -> bool:
+        """Whether the time for it is over."""
+        return time.process_time() > self._deadline
 
     def stack(self, frames: Iterable[str]) -> list[Frame]:
         """Lines of a stack, outermost first; those that were lost are left out."""
@@ -162,12 +176,12 @@ def read_debug_dump(place: Place, name: str, files: Iterable[str]) -> DebugDump:
 
 
 def _read_file(dump: DebugDump, place: Place, name: str) -> None:
-    file, kept, damaged = RecordFile(place, name, KIND), 0, 0
+    file, seen, left, damaged = RecordFile(place, name, KIND), 0, 0, 0
     for block in file.blocks():
         for start, end in zip(block.starts, block.ends, strict=True):
-            kept += 1
-            if kept > MAX_RECORDS:
-                dump.complete = False
+            seen += 1
+            if left or seen > MAX_RECORDS or (seen % _LOOK_AT_CLOCK == 0 and dump.late):
+                left += 1
                 continue
             try:
                 _event(dump, block.data, start, end)
@@ -179,8 +193,11 @@ def _read_file(dump: DebugDump, place: Place, name: str) -> None:
     if damaged > MAX_WARNINGS:
         why = f"{damaged - MAX_WARNINGS} more damaged records are not listed"
         dump.warnings.append(ReadWarning(name, None, "bad_wire", why))
-    if kept > MAX_RECORDS:
-        why = f"{kept - MAX_RECORDS} records beyond the first {MAX_RECORDS} were not kept"
+    if left:
+        dump.complete = False
+        why = f"{left} records were not looked at, after {seen - left} of this file" + (
+            f" and {MAX_SECONDS:g} s of CPU time" if dump.late else ""
+        )
         dump.warnings.append(ReadWarning(name, None, "limit", why))
     dump.inputs.append(file.input)
     dump.warnings.extend(file.warnings)
@@ -353,4 +370,5 @@ def _numbers(data: bytes, start: int, end: int) -> tuple[float, ...]:
 
 
 def _text(data: bytes, start: int, end: int) -> str:
-    return data[start:end].decode("utf-8", "backslashreplace")
+    # Millions of records name the same few ops.
+    return sys.intern(data[start:end].decode("utf-8", "backslashreplace"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,15 +17,13 @@ from forensics.sources.events.event_file import EventFile, read_event_file, read
 from forensics.sources.events.hparam_sessions import logged_settings
 from forensics.sources.events.logged import logged_files
 from forensics.sources.events.writers import Writer, join_writers
-from forensics.sources.graphs.logged import graph_settings
 from forensics.sources.logs.curve import Logs
-from forensics.sources.logs.search import read_logs
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
 from forensics.sources.step_axes import Draft, settle
 from forensics.sources.storage.locate import locate
 from forensics.sources.storage.place import Place
-from forensics.sources.storage.tree import is_event_file
+from forensics.sources.storage.tree import Tree, is_event_file
 from forensics.sources.tags import Meaning, is_residual, meaning
 
 if TYPE_CHECKING:
@@ -69,7 +67,9 @@ def read(path: str | Path, *, several: bool = False) -> Run:
 
 def _read_log(place: Place, name: str) -> Run | None:
     """Read one log that is no event file; None where it is none."""
-    logs = read_logs(place, [name])
+    from forensics.sources.logs.search import read_log
+
+    logs = read_log(place, name)
     if not logs.inputs:
         return None
     return Run(
@@ -89,11 +89,12 @@ def _read_file(place: Place, name: str) -> Run:
     file = read_event_file(place, name)
     if not is_event_file(name) and file.n_events == 0:
         raise NothingToAnalyze(
-            f"{place.label}/{name}: neither a log directory nor an event file that can be read"
+            f"{place.label}/{name}: neither a log directory, nor an event file or log that can be "
+            "read"
         )
     writers = join_writers([file])
     logged = logged_files(place, writers)
-    drawn, undrawn = graph_settings(place, [file])
+    drawn, undrawn = _graph_settings(place, [file], [name])
     return Run(
         name=name,
         root=place.label,
@@ -111,33 +112,67 @@ def read_place(place: Place, *, several: bool = False) -> Run:
     place.expect(tree.events)
     files = read_event_files(place, tree.events)
     writers = join_writers(files)
-    logs = read_logs(place, tree.others)
+    logs = _logs(place, tree)
     series = series_of(writers, logs.drafts())
     runs = () if several else separate_runs(series, tree.checkpoints, logs.runs)
     if runs:
         raise SeveralRuns(runs)
-    from forensics.sources.checkpoints.scan import read_checkpoints
-
-    scan = read_checkpoints(place, tree)
+    scan = _checkpoints(place, tree)
     recordings = recorded_batches(tree.others)
     dumps = dump_files(tree.others)
-    if not (files or scan.checkpoints or scan.inputs or recordings or dumps or logs.inputs):
+    saved = scan is not None and (scan.checkpoints or scan.inputs)
+    if not (files or saved or recordings or dumps or logs.inputs):
         _refuse(place, tree.warnings)
     logged = logged_files(place, writers)
-    drawn, undrawn = graph_settings(place, files, tree.files)
-    read = (*(f.input for f in files), *scan.inputs, *logs.inputs)
+    drawn, undrawn = _graph_settings(place, files, tree.files)
+    read = (*(f.input for f in files), *(scan.inputs if scan else ()), *logs.inputs)
     return Run(
         name=_name(place),
         root=place.label,
         series=series,
         config={**drawn, **logs.config, **logged_settings(logged)},
-        checkpoint_stats=scan.checkpoints,
+        checkpoint_stats=scan.checkpoints if scan else (),
         recordings=recordings,
         debug_dumps=dumps,
         inputs=_inputs(place, tree.warnings, read),
-        warnings=_warnings([*tree.warnings, *undrawn], files, scan, logs),
+        warnings=(
+            *tree.warnings,
+            *undrawn,
+            *(w for file in files for w in file.warnings),
+            *(scan.warnings if scan else ()),
+            *logs.all_warnings,
+        ),
         logged=logged,
     )
+
+
+def _logs(place: Place, tree: Tree) -> Logs:
+    """Read what is neither event file nor checkpoint; where there is no such, import nothing."""
+    if not tree.others:
+        return Logs([], [])
+    from forensics.sources.logs.search import read_logs
+
+    return read_logs(place, tree.others)
+
+
+def _checkpoints(place: Place, tree: Tree) -> CheckpointScan | None:
+    """Read all checkpoints; None, and nothing imported, where there are but event files."""
+    if not (tree.checkpoints or tree.others):
+        return None
+    from forensics.sources.checkpoints.scan import read_checkpoints
+
+    return read_checkpoints(place, tree)
+
+
+def _graph_settings(
+    place: Place, files: Sequence[EventFile], names: Sequence[str]
+) -> tuple[dict[str, Any], list[ReadWarning]]:
+    """Read settings from graphs; import nothing where there can be none."""
+    if len(files) == len(names) and not any(file.blobs.tags for file in files):
+        return {}, []
+    from forensics.sources.graphs.logged import graph_settings
+
+    return graph_settings(place, files, names)
 
 
 def _name(place: Place) -> str:
@@ -171,13 +206,6 @@ def _live(file: InputFile, changed: Collection[str]) -> InputFile:
     """Say of a file that was written anew while it was read that nothing more can be said."""
     unread = file.state is InputState.DENIED
     return replace(file, state=InputState.LIVE) if file.path in changed and not unread else file
-
-
-def _warnings(
-    found: Iterable[ReadWarning], files: Iterable[EventFile], scan: CheckpointScan, logs: Logs
-) -> tuple[ReadWarning, ...]:
-    events = (w for file in files for w in file.warnings)
-    return (*found, *events, *scan.warnings, *logs.all_warnings)
 
 
 def series_of(writers: Iterable[Writer], logged: Iterable[Draft] = ()) -> tuple[Series, ...]:

@@ -14,7 +14,7 @@ _PARTS = (
     | VALIDATION
     | frozenset({"generator", "discriminator", "critic", "actor", "encoder", "decoder"})
     | frozenset({"teacher", "student", "g", "d", "gen", "disc"})
-    | frozenset({"worker", "replica", "rank", "chief", "host", "task", "process", "gpu", "device"})
+    | frozenset({"worker", "replica", "rank", "chief", "host", "node", "task", "process", "gpu", "device"})
 )
 """Words of directories that belong to one run: its networks, its splits, its workers."""
 
@@ -63,8 +63,10 @@ def _same_logs(series: Iterable[Series]) -> tuple[str, ...]:
     """Directories side by side with a log of the same name, each of a whole training."""
     folders: dict[str, set[PurePosixPath]] = {}
     for s in series:
+        if s.fidelity is Fidelity.EVENT or not _from_the_start(s):
+            continue
         path = PurePosixPath(s.writer)
-        if s.fidelity is not Fidelity.EVENT and _from_the_start(s) and _is_first(path.name):
+        if _is_first(path.name):
             folders.setdefault(path.name, set()).add(path.parent)
     for found in folders.values():
         parents = {folder.parent for folder in found}

@@ -142,7 +142,7 @@ def _shift(group: Sequence[Draft], monitored: Set[str]) -> int:
 
 
 def _folders(writer: str) -> Iterator[str]:
-    """A writer, and the directories above it: evaluation is logged in ``eval`` below training."""
+    """Yield a writer and the directories above it: ``eval`` lies below training."""
     yield "."
     yield writer
     while (end := writer.rfind("/")) > 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from forensics.domain.quantity import Quantity
 from forensics.sources import tag_words as w
@@ -49,16 +50,26 @@ def meaning(tag: str, writer: str = ".") -> Meaning:
     writer : str
         Sub-directory that holds it: ``loss`` below ``validation`` is a validation loss.
     """
+    return _meaning(tag, _is_validation(tag, writer))
+
+
+@lru_cache(maxsize=4096)
+def _meaning(tag: str, validation: bool) -> Meaning:
+    """Hundreds of runs have the same few tags."""
     found = w.words(tag)
-    quantity, layer = _measured(tag, found, _is_validation(found, writer))
+    quantity, layer = _measured(tag, found, validation)
     return Meaning(quantity, _counting(tag, found), layer)
 
 
 def is_residual(tag: str, writer: str) -> bool:
     """Whether the tag names a metric that may stand for a training loss that was not logged."""
+    return _names_residual(tag) and not _is_validation(tag, writer)
+
+
+@lru_cache(maxsize=4096)
+def _names_residual(tag: str) -> bool:
     found = w.words(tag)
-    residual = w.head(found) in w.RESIDUAL or w.has_pair(found, "squared", frozenset({"error"}))
-    return residual and not _is_validation(found, writer)
+    return w.head(found) in w.RESIDUAL or w.has_pair(found, "squared", frozenset({"error"}))
 
 
 def _counting(tag: str, found: tuple[str, ...]) -> Counting:
@@ -71,13 +82,27 @@ def _counting(tag: str, found: tuple[str, ...]) -> Counting:
     return Counting.BATCHES_OF_KERAS if tag.startswith("batch_") else Counting.UNSAID
 
 
-def _is_validation(found: tuple[str, ...], writer: str) -> bool:
-    for level in (found, *(w.words(part) for part in reversed(writer.split("/")))):
-        if w.VALIDATION.intersection(level):
-            return True
-        if w.TRAIN.intersection(level):
-            return False
-    return False
+def _is_validation(tag: str, writer: str) -> bool:
+    """Whether the tag says so, or else the innermost directory that says anything."""
+    said = _split_of(tag)
+    if said is None:
+        said = _split_of_writer(writer)
+    return bool(said)
+
+
+@lru_cache(maxsize=4096)
+def _split_of_writer(writer: str) -> bool | None:
+    said = (_split_of(part) for part in reversed(writer.split("/")))
+    return next((split for split in said if split is not None), None)
+
+
+@lru_cache(maxsize=4096)
+def _split_of(name: str) -> bool | None:
+    """Tell validation (True) from training (False); None where a name says neither."""
+    found = w.words(name)
+    if w.VALIDATION.intersection(found):
+        return True
+    return False if w.TRAIN.intersection(found) else None
 
 
 def _measured(tag: str, found: tuple[str, ...], validation: bool) -> tuple[Quantity, str | None]:
@@ -197,6 +222,10 @@ def layer_of(tag: str, own: frozenset[str]) -> str | None:
     'sequential/fc/kernel'
     """
     parts = tag.split("/")
+    if any("global" in found and own.intersection(found) for found in map(w.words, parts)):
+        # A global norm is one over many variables, whatever scope its operation stands in.
+        return None
+    parts = _after_a_scope(parts, own)
     seen: set[str] = set()
     while parts and _is_pure(parts[0], own):
         complete = bool(seen & own - w.NORM) and bool(seen & w.NORM)
@@ -208,10 +237,11 @@ def layer_of(tag: str, own: frozenset[str]) -> str | None:
     begin, end = 0, len(rest)
     if not seen & own:
         for word, _, stop in found:
-            if word not in own:
+            if word in own:
+                begin = stop
+                seen.add(word)
+            elif not word.isdigit():
                 break
-            begin = stop
-            seen.add(word)
     for index in range(len(found) - 1, -1, -1):
         word, start, _ = found[index]
         before = found[index - 1][0] if index else ""
@@ -220,6 +250,18 @@ def layer_of(tag: str, own: frozenset[str]) -> str | None:
         end = start
         seen.add(word)
     return rest[begin:end].strip("/_-. |") or None
+
+
+def _after_a_scope(parts: list[str], own: frozenset[str]) -> list[str]:
+    """Take off what stands before the words of the quantity if the layer stands behind them.
+
+    TensorFlow 1 puts the scope of an operation first (``OptimizeLoss/gradient_norm/dense/kernel``).
+    """
+    for index in range(1, len(parts) - 1):
+        named = own.intersection(w.words(parts[index]))
+        if named & own - w.NORM and named & w.NORM and _is_pure(parts[index], own):
+            return parts[index:]
+    return parts
 
 
 def _is_pure(part: str, own: frozenset[str]) -> bool:

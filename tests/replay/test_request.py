@@ -146,6 +146,18 @@ def test_the_child_is_offered_three_starts_and_one_with_room_for_remedies(
     assert 0 < message["seconds"] < 600
 
 
+def test_formats_that_are_not_loaded_are_passed_over(
+    asked: Callable[[ReplayRequest], dict[str, Any]],
+) -> None:
+    other = [replace(checkpoint(n), format=CheckpointFormat.ORBAX, path=f"run/{n}") for n in (8, 9)]
+    wanted: dict[str, Any] = {"symptom": "non_finite", "failing_step": 9, "interval": (9, 9)}
+    message = asked(request(checkpoint(3), *other, **wanted))
+    assert [c["step"] for c in message["checkpoints"]] == [3]
+    # Where there is nothing else, the child is told of it and says why it cannot be used.
+    message = asked(request(*other, **wanted))
+    assert [(c["step"], c["format"]) for c in message["checkpoints"]] == [(9, "orbax")]
+
+
 def test_the_child_counts_batches(asked: Callable[[ReplayRequest], dict[str, Any]]) -> None:
     message = asked(request(checkpoint(20), symptom="non_finite", failing_step=30,
                             interval=(25, 30), step_offset=-1))  # fmt: skip

@@ -15,14 +15,16 @@ def curve(steps: list[int], values: list[float]) -> Curve:
 
 def apart(first: Curve, second: Curve) -> int:
     """Values that two curves share one step apart, one by one."""
-    one, other = ({(int(s), np.float32(v).item()) for s, v in zip(*c, strict=True)} for c in (first, second))
+    one, other = (
+        {(int(s), np.float32(v).item()) for s, v in zip(*c, strict=True)} for c in (first, second)
+    )
     return sum((s + 1, v) in other for s, v in one) + sum((s + 1, v) in one for s, v in other)
 
 
-curves = st.lists(
-    st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0.5, 0.1, np.inf, -0.5])), unique_by=lambda p: p[0]),
-    min_size=2, max_size=6,
-).map(lambda found: [curve([s for s, _ in c], [v for _, v in c]) for c in found])  # fmt: skip
+points = st.tuples(st.integers(0, 5), st.sampled_from([0.5, 0.1, np.inf, -0.5]))
+curves = st.lists(st.lists(points, unique_by=lambda point: point[0]), min_size=2, max_size=6).map(
+    lambda found: [curve([s for s, _ in c], [v for _, v in c]) for c in found]
+)
 
 
 @given(found=curves)

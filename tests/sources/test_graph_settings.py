@@ -205,6 +205,18 @@ def test_models_that_keras_logged(tmp_path: Path, name: str) -> None:
         assert config["learning_rate"] == 0.002
 
 
+def test_a_trace_of_a_function(tmp_path: Path) -> None:
+    """As ``tf.summary.trace_export`` writes it: a string tensor that holds a RunMetadata."""
+    nodes = const("rate", 0.25) + node("u", "ResourceApplyGradientDescent", ("w", "rate", "g"))
+    metadata = message(4, message(1, b"") + message(2, nodes))
+    tensor = number(1, 7) + message(2, b"") + message(8, metadata)
+    plugin = message(1, message(1, "graph_run_metadata_graph") + message(2, "1"))
+    value = message(1, "trace") + message(8, tensor) + message(9, plugin)
+    found = [ew.VERSION, ew.record(ew.event(0, [value])), ew.scalars("loss", [1.0, 0.5])]
+    (tmp_path / "events.out.tfevents.1").write_bytes(b"".join(found))
+    assert read(tmp_path).config == {"optimizer": "SGD", "learning_rate": 0.25}
+
+
 def logged(root: Path, graph: bytes) -> Path:
     event = ew.double_field(1, ew.START) + ew.bytes_field(4, graph)
     found = [ew.VERSION, ew.record(event), ew.scalars("loss", [1.0, 0.5])]

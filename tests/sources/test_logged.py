@@ -184,7 +184,8 @@ def test_messages(tmp_path: Path) -> None:
 
 
 def test_nothing_but_a_version(tmp_path: Path) -> None:
-    ew.write(tmp_path)
+    empty = ew.write(tmp_path)
+    empty.rename(tmp_path / "events.out.tfevents.1700000000.host.profile-empty")
     run = read(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -207,3 +208,47 @@ def test_one_event_file_alone(tmp_path: Path) -> None:
     path = ew.write(tmp_path, records("w", 2), ew.scalars("loss", [1.0]))
     run = read(path)
     assert (len(run.scalars()), len(run.histograms())) == (1, 2)
+
+
+def test_a_run_in_a_bucket() -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    bucket = MemoryFileSystem()
+    name = "/logged/run/events.out.tfevents.1.host"
+    content = ew.VERSION + records("w", 3)
+    bucket.pipe(name, content)
+    run = read("memory://logged/run")
+    assert run.histograms()["step"].tolist() == [0, 1, 2]
+    bucket.pipe(name, content + records("w", 1))
+    with pytest.raises(InputChanged, match="is not what it was"):
+        run.histograms()
+    bucket.rm("/logged", recursive=True)
+    with pytest.raises(InputChanged, match="is gone"):
+        run.histograms()
+
+
+def test_a_writer_that_goes_on_writing(tmp_path: Path) -> None:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    writer = EventFileWriter(str(tmp_path))
+    for step in range(4):
+        weights = HistogramProto(num=step + 2, bucket_limit=[1.0, 2.0], bucket=[step, 2.0])
+        values = [
+            Summary.Value(tag="loss", simple_value=step / 2),
+            Summary.Value(tag="w", histo=weights),
+        ]
+        writer.add_event(Event(step=step, wall_time=9.0, summary=Summary(value=values)))
+        writer.flush()
+        run = read(tmp_path)
+        assert run.warnings == ()
+        assert run.scalars()["value"].tolist() == [0.0, 0.5, 1.0, 1.5][: step + 1]
+        assert run.histograms()["num"].tolist() == [2.0, 3.0, 4.0, 5.0][: step + 1]
+    writer.close()
+
+
+def test_a_histogram_without_a_byte(tmp_path: Path) -> None:
+    ew.write(tmp_path, ew.record(ew.event(3, [ew.bytes_field(1, b"w") + ew.bytes_field(5, b"")])))
+    [found] = read(tmp_path).histograms().to_dict("records")
+    assert (found["num"], found["min"], len(found["limits"])) == (0.0, 0.0, 0)

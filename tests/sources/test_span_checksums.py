@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forensics.sources.checksum import crc32c, mask
+from forensics.sources.events import span_checksums as module
 from forensics.sources.events.span_checksums import masked, span_checksums, verified_headers
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["few", "many"], scope="module")
+def each_way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Sum few spans one by one, then in passes over their matrix."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BY_PACKAGE", request.param)
+        if not request.param:
+            patch.setattr(module, "_FEW", 2)
+        yield
 
 
 def test_vector_of_rfc_3720() -> None:

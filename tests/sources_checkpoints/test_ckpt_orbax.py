@@ -25,6 +25,7 @@ from forensics.sources.checkpoints.orbax.store import Databases
 from forensics.sources.checkpoints.registry import open_checkpoint
 from forensics.sources.checkpoints.scan import CheckpointScan, read_checkpoints
 from forensics.sources.checksum import crc32c
+from forensics.sources.logdir import read
 from forensics.sources.storage.place import Directory
 from tests.damage import repairs
 
@@ -313,6 +314,39 @@ def test_a_checkpoint_that_is_the_place_itself(tmp_path: Path) -> None:
     (found,) = result.checkpoints
     assert (found.path, found.step) == (".", 7)
     assert not result.warnings
+
+
+def test_what_else_lies_beside_is_left_to_others(tmp_path: Path) -> None:
+    root = unpack(tmp_path, "folders_zarr2") / "step_7"
+    names = [*names_in(root), "events.out.tfevents.1", "model.keras", "tf/ckpt-1.index"]
+    ((found),) = find_folders(sorted(names))
+    assert found.folder == "."
+    assert {"model.keras", "tf/ckpt-1.index", "events.out.tfevents.1"}.isdisjoint(found.files)
+    assert "params.dense.kernel/0.0" in found.files
+
+
+def test_an_old_checkpoint_with_leaves_elsewhere(tmp_path: Path) -> None:
+    root = unpack(tmp_path, "folders_zarr2") / "step_7"
+    for name in ("_METADATA", "_CHECKPOINT_METADATA"):
+        (root / name).unlink()
+    (root / "checkpoint").write_bytes(b"\x81\xa4step\x07")
+    result = scan(tmp_path)
+    (found,) = result.checkpoints
+    assert found.path == "step_7"
+    assert "params.dense.kernel" in {t.name for t in found.tensors}
+    assert [(w.path, w.kind) for w in result.warnings] == [("step_7/checkpoint", "not_read")]
+
+
+def test_in_a_bucket(tmp_path: Path) -> None:
+    import fsspec
+
+    files = fsspec.filesystem("memory")
+    root = unpack(tmp_path, "database_zarr3")
+    for name in names_in(root):
+        files.pipe(f"/orbax-run/{name}", (root / name).read_bytes())
+    there, here = read("memory://orbax-run").checkpoint_stats, scan(root).checkpoints
+    assert [c.path for c in there] == ["step_7"]
+    assert repr(there) == repr(here)  # NaN is equal to itself then.
 
 
 def test_arrays_far_larger_than_what_is_stored(tmp_path: Path) -> None:

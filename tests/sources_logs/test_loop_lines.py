@@ -5,11 +5,13 @@ from __future__ import annotations
 from math import isnan
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from forensics.domain.quantity import Fidelity, Quantity, StepAxis
 from forensics.errors import NothingToAnalyze
-from tests.sources_logs.logs_of import points, run_of, series
+from forensics.sources.logdir import read
+from tests.sources_logs.logs_of import DATA, first_bad, points, run_of, series
 
 
 @pytest.mark.parametrize(
@@ -97,8 +99,14 @@ def test_bars_of_tqdm(tmp_path: Path) -> None:
     text = "".join(bar.format(e, 25 * b, b, f"{e}.{b}") for e in (0, 1) for b in (1, 2, 3, 4))
     text += "\rValidation DataLoader 0: 100%|####| 4/4 [00:01<00:02,  3.65it/s, loss=9.9]\n"
     run = run_of(tmp_path, {"train.log": text})
-    assert [s for s, _ in points(run, "loss")] == list(range(8))
-    assert 9.9 not in series(run, "loss").values
+    assert points(run, "loss") == [(1, 0.1), (2, 0.2), (3, 0.4), (5, 1.1), (6, 1.2), (7, 1.4)]
+
+
+def test_recorded_bars_of_tqdm_date_no_batch_too_early() -> None:
+    loss = series(read(DATA / "tqdm.out"), "loss")
+    assert loss.step_axis is StepAxis.BATCH
+    assert first_bad(loss) == 20
+    assert np.all(np.diff(loss.steps) > 0)
 
 
 def test_bars_of_old_lightning_count_validation_too(tmp_path: Path) -> None:
@@ -136,3 +144,12 @@ def test_an_evaluation_of_an_estimator_is_one(tmp_path: Path) -> None:
 def test_a_callback_that_repeats_what_keras_prints_adds_nothing(tmp_path: Path) -> None:
     text = "Epoch 1/2\n2/2 - 1s - 5ms/step - loss: 0.5000\nepoch 0 loss 0.5\n"
     assert len(run_of(tmp_path, {"a.log": text}).of(Quantity.TRAIN_LOSS)) == 2
+
+
+def test_an_estimator_that_stopped_at_nan_says_by_when() -> None:
+    """Recorded; the loss was NaN from step 25 on, and is printed every ten steps."""
+    run = read(DATA / "estimator.log")
+    loss = series(run, "loss")
+    assert loss.steps.tolist() == [0, 10, 20, 30]
+    assert first_bad(loss) == 30
+    assert points(run, "eval_loss") == [(20, 1.6375374)]

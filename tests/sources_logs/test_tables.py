@@ -232,3 +232,24 @@ def test_a_notebook(tmp_path: Path) -> None:
 def test_a_notebook_that_is_cut(tmp_path: Path) -> None:
     run = run_of(tmp_path, {"a.ipynb": '{"cells": [{"outputs": ['})
     assert run.warnings[0].kind == "bad_json"
+
+
+@pytest.mark.parametrize(("first", "steps"), [("Step", [9, 19]), ("Epoch", [0, 1])])
+def test_the_table_of_a_trainer_in_a_notebook(tmp_path: Path, first: str, steps: list[int]) -> None:
+    at = [10, 20] if first == "Step" else [1, 2]
+    cells = "".join(
+        f"<tr>\n<td>{a}</td>\n<td>{t}</td>\n<td>{v}</td>\n</tr>"
+        for a, t, v in zip(at, ("No log", "1.250000"), ("1.500000", "nan"), strict=True)
+    )
+    page = (
+        '<div><progress value="20" max="20"></progress></div>\n<table border="1" class="dataframe">'
+        f'<thead>\n <tr style="text-align: left;">\n <th>{first}</th>\n <th>Training Loss</th>\n'
+        f" <th>Validation Loss</th>\n</tr>\n</thead>\n<tbody>\n{cells}</tbody>\n</table><p>"
+    )
+    output = {"output_type": "display_data", "data": {"text/html": [page[:99], page[99:]]}}
+    notebook = {"nbformat": 4, "cells": [{"cell_type": "code", "outputs": [output]}]}
+    run = run_of(tmp_path, {"a.ipynb": json.dumps(notebook)})
+    assert points(run, "Training Loss") == [(steps[1], 1.25)]
+    loss = series(run, "Validation Loss")
+    assert loss.quantity is Quantity.VALIDATION_LOSS
+    assert (loss.steps.tolist(), first_bad(loss)) == (steps, steps[1])

@@ -93,6 +93,11 @@ class OpenCheckpoint:
         self._open.append((blob, kind))
         return blob
 
+    @property
+    def blobs(self) -> list[Blob]:
+        """Its files that are open."""
+        return [blob for blob, _ in self._open]
+
     def __enter__(self) -> OpenCheckpoint:
         return self
 

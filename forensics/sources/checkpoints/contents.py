@@ -57,11 +57,8 @@ class Contents:
 
     def refuse(self, name: str, kind: str, error: OSError | NotRegular) -> None:
         """Record a file that could not be opened."""
-        if isinstance(error, NotRegular):
-            slug, detail = "not_regular", "this is no regular file, it was not read"
-        else:
-            slug, detail = "denied", f"it cannot be read: {error.strerror or type(error).__name__}"
-        self.warnings.append(ReadWarning(name, None, slug, detail))
+        slug = "not_regular" if isinstance(error, NotRegular) else "denied"
+        self.warnings.append(ReadWarning(name, None, slug, refusal(error)))
         self.inputs.append(InputFile(name, kind, 0, None, InputState.DENIED))
 
     def conclude(self, path: str) -> None:
@@ -76,6 +73,13 @@ class Contents:
             self.warnings[-1] = ReadWarning(
                 last.path, last.offset, last.kind, f"{last.detail}; {kept}"
             )
+
+
+def refusal(error: OSError | NotRegular) -> str:
+    """Why a file could not be opened, for people."""
+    if isinstance(error, NotRegular):
+        return "this is no regular file, it was not read"
+    return f"it cannot be read: {error.strerror or type(error).__name__}"
 
 
 def single_integer(stats: TensorStats | None) -> int | None:

@@ -47,7 +47,8 @@ def layer_settings(model: Mapping[str, Any], policy: str | None) -> dict[str, li
         ]
         for part, key in _PARTS.items():
             found[key] += [{"layer": name, **item} for item in _parts(config, part)]
-        own = name_of(config.get("dtype"))
+        # Of an input it is the dtype of the data.
+        own = None if kind == "InputLayer" else name_of(config.get("dtype"))
         if policy and own and own != policy:
             found["layer_policies"].append({"layer": name, "dtype_policy": own})
     return found

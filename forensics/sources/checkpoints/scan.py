@@ -12,7 +12,13 @@ from forensics.domain.run import (
     ReadWarning,
     TensorKind,
 )
-from forensics.sources.checkpoints.checkpoint_format import Claim, Format, NotACheckpoint, Unopened
+from forensics.sources.checkpoints.checkpoint_format import (
+    Claim,
+    Format,
+    NotACheckpoint,
+    OpenCheckpoint,
+    Unopened,
+)
 from forensics.sources.checkpoints.contents import Contents
 from forensics.sources.checkpoints.pickles import pickles_among
 from forensics.sources.checkpoints.recorded_state import states_in
@@ -51,17 +57,18 @@ def read_checkpoints(place: Place, tree: Tree | None = None) -> CheckpointScan:
     told = tree is not None
     tree = tree or place.survey()
     warnings = [*(() if told else tree.warnings), *pickles_among(tree.files)]
-    return _scan(place, list(find_checkpoints(tree.files, place)), warnings)
+    return read_claimed(place, list(find_checkpoints(tree.files, place)), warnings)
 
 
 def read_recorded_states(place: Place) -> CheckpointScan:
     """Read the states of a recording that lies anywhere; paths are relative to its folder."""
-    return _scan(place, list(states_in(place.survey().files)), [])
+    return read_claimed(place, list(states_in(place.survey().files)), [])
 
 
-def _scan(
+def read_claimed(
     place: Place, claims: Sequence[tuple[Format, Claim]], warnings: list[ReadWarning]
 ) -> CheckpointScan:
+    """Read checkpoints that were found already; `warnings` are what was met on the way."""
     place.expect(file for _, claim in claims for file in claim.files)
     checkpoints: list[CheckpointStats] = []
     inputs: list[InputFile] = []
@@ -79,11 +86,8 @@ def _read(place: Place, form: Format, claim: Claim) -> tuple[Contents, list[Chec
     """Read one checkpoint; nothing of what is none, no statistics of what cannot be opened."""
     try:
         with open_checkpoint(place, form, claim) as checkpoint:
-            contents = checkpoint.contents
             summarise_all(checkpoint)
-            checkpoint.record()
-            contents.conclude(claim.name)
-            return contents, [_checkpoint(claim, contents)]
+            return checkpoint.contents, [conclude(checkpoint)]
     except NotACheckpoint:
         return Contents(), []
     except Unopened as error:
@@ -92,7 +96,11 @@ def _read(place: Place, form: Format, claim: Claim) -> tuple[Contents, list[Chec
         return contents, []
 
 
-def _checkpoint(claim: Claim, contents: Contents) -> CheckpointStats:
+def conclude(checkpoint: OpenCheckpoint) -> CheckpointStats:
+    """Record the files of a checkpoint whose tensors were read, and judge it."""
+    claim, contents = checkpoint.claim, checkpoint.contents
+    checkpoint.record()
+    contents.conclude(claim.name)
     step, source = step_of(claim.name, contents.counters)
     if contents.damaged:
         status = CheckpointStatus.DAMAGED

@@ -143,7 +143,10 @@ def _end(blob: Blob) -> _End:
     at = blob.size - longest + position
     disk, first_disk, here, count, size, start = struct.unpack_from("<4H2I", tail, position + 4)
     wide = _end64(blob, at)
-    if wide is not None and (_WIDE in (size, start) or 0xFFFF in (here, count)):
+    if wide is not None:
+        narrow = ((count, 0xFFFF), (size, _WIDE), (start, _WIDE))
+        if any(v not in (most, w) for (v, most), w in zip(narrow, wide[:3], strict=True)):
+            raise Damaged(blob.name, at, "bad_archive", "its two ends disagree")
         return wide
     if disk or first_disk or here != count:
         raise Damaged(blob.name, at, "unsupported", "the archive is one of several parts")

@@ -70,6 +70,13 @@ class BlobIndex:
 
     tags: Mapping[tuple[str, BlobKind], BlobTag] = field(default_factory=dict)
 
+    def plugins(self) -> Iterator[tuple[tuple[str, BlobKind], str]]:
+        """Tag, kind and plugin of those whose plugin is known; nothing is made per value."""
+        if isinstance(self.tags, BlobTags):
+            yield from self.tags.plugins()
+        else:
+            yield from ((key, item.plugin) for key, item in self.tags.items() if item.plugin)
+
 
 class BlobTags(Mapping[tuple[str, BlobKind], BlobTag]):
     """Blobs by tag and kind, their places in arrays for all tags together.
@@ -125,3 +132,11 @@ class BlobTags(Mapping[tuple[str, BlobKind], BlobTag]):
 
     def __len__(self) -> int:
         return len(self._at)
+
+    def plugins(self) -> Iterator[tuple[tuple[str, BlobKind], str]]:
+        """Tag, kind and plugin of those whose plugin is known."""
+        if self._plugins:
+            for key, at in self._at.items():
+                plugin, _ = self._plugins.get(self._numbers[at], ("", b""))
+                if plugin:
+                    yield key, plugin

@@ -47,9 +47,9 @@ def hparam_tags(
 
 
 def _stored(blobs: BlobIndex) -> Iterator[tuple[str, BlobTag]]:
-    for (tag, _), where in blobs.tags.items():
-        if where.plugin == PLUGIN and len(where.steps):
-            yield tag, where
+    for key, plugin in blobs.plugins():
+        if plugin == PLUGIN:
+            yield key[0], blobs.tags[key]
 
 
 def _tag(writer: str, tag: str, where: BlobTag, hparams: HParams, status: str | None) -> LoggedTag:

@@ -25,6 +25,7 @@ from forensics.sources.storage.place import Place
 _MAX_WARNINGS = 20
 """Damaged values of one file that are listed one by one."""
 _PIECE = 1 << 20
+_AGAIN = "it is not what it was when the run was read; read the run again"
 
 Stamp = tuple[int, int, int]
 """Inode, size and time of the last change, in ns."""
@@ -99,7 +100,8 @@ class LoggedFiles:
         """
         found: dict[tuple[str, str], list[LoggedTag]] = {}
         warnings: list[ReadWarning] = []
-        plugins = self._plugins()
+        plugins = {} if kind is LoggedKind.HPARAMS else self._plugins()
+        opened: list[str] = []
         for file in self.files:
             if kind is LoggedKind.HPARAMS:
                 parts, faults = hparam_tags(file.writer, file.input.path, file.blobs)
@@ -107,18 +109,22 @@ class LoggedFiles:
             else:
                 chosen = choose(file.blobs, kind, plugins)
                 parts = list(self._decode(file, chosen, kind, warnings)) if chosen else []
+                opened += [file.input.path] if chosen else []
             for part in parts:
                 found.setdefault((part.writer, part.tag), []).append(part)
+        self._still_the_same(opened)
         return tuple(_joined(found[key]) for key in sorted(found)), tuple(warnings)
+
+    def _still_the_same(self, opened: Sequence[str]) -> None:
+        """Ask a remote place once, after everything was read: its files cannot tell themselves."""
+        if opened and self.place.local is None:
+            changed = self.place.changed().intersection(opened)
+            for name in sorted(changed):
+                raise InputChanged(f"{name}: {_AGAIN}")
 
     def _plugins(self) -> Mapping[str, str]:
         """Plugin of each tag; the first file of a tag may be the one that was damaged."""
-        return {
-            tag: item.plugin
-            for file in self.files
-            for (tag, _), item in file.blobs.tags.items()
-            if item.plugin
-        }
+        return {tag: plugin for file in self.files for (tag, _), plugin in file.blobs.plugins()}
 
     def _decode(
         self,
@@ -147,20 +153,17 @@ class LoggedFiles:
     @contextmanager
     def _opened(self, file: LoggedFile) -> Iterator[Blob]:
         name = file.input.path
-        again = "it is not what it was when the run was read; read the run again"
         try:
             with self.place.open(name) as blob:
                 _verify(blob, file, stamp_of(self.place, name))
                 yield blob
-            if self.place.local is None and name in self.place.changed():
-                raise InputChanged(f"{name}: {again}")
         except FileNotFoundError:
             raise InputChanged(f"{name}: this file is gone since the run was read") from None
         except (OSError, NotRegular) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
             raise InputChanged(f"{name}: this file cannot be read any more: {why}") from None
         except Damaged as error:
-            raise InputChanged(f"{name}: {again} ({error.detail})") from None
+            raise InputChanged(f"{name}: {_AGAIN} ({error.detail})") from None
 
 
 def _verify(blob: Blob, file: LoggedFile, stamp: Stamp | None) -> None:

@@ -1,7 +1,7 @@
 """Nodes of a serialised ``GraphDef``, those of its functions included; nothing of it is run.
 
 Field numbers are those of ``graph.proto``, ``node_def.proto``, ``attr_value.proto``,
-``function.proto`` and ``meta_graph.proto`` in ``tensorflow/core``.
+``function.proto``, ``meta_graph.proto`` and ``config.proto`` in ``tensorflow/core``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ MAX_NODES = 300_000
 _NODE, _LIBRARY = 1, 2
 _FUNCTION, _FUNCTION_SIGNATURE, _FUNCTION_NODE = 1, 1, 3
 _META_GRAPH_DEF = 2
+_FUNCTION_GRAPHS, _BEFORE_OPTIMIZATION = 4, 2
 
 Span = tuple[int, int]
 
@@ -99,6 +100,25 @@ def graph_of_meta_graph(data: bytes, span: Span, path: str) -> Span | None:
     for part in fields(data, span, path):
         if part.number == _META_GRAPH_DEF:
             found = message_field(part, path)
+    return found
+
+
+def graphs_of_run_metadata(data: bytes, span: Span, path: str) -> list[Span]:
+    """Places of the graphs of traced functions, before they were optimised, in a ``RunMetadata``.
+
+    Raises
+    ------
+    Damaged
+        It is no such message.
+    """
+    found: list[Span] = []
+    for part in fields(data, span, path):
+        if part.number == _FUNCTION_GRAPHS:
+            found.extend(
+                message_field(item, path)
+                for item in fields(data, message_field(part, path), path)
+                if item.number == _BEFORE_OPTIMIZATION
+            )
     return found
 
 

@@ -12,7 +12,11 @@ from forensics.sources.events.blob_index import BlobKind, BlobTag
 from forensics.sources.events.event_file import EventFile
 from forensics.sources.events.spans import windows
 from forensics.sources.events.tensors import decode_tensor
-from forensics.sources.graphs.graph_def import graph_of_meta_graph, read_graphs
+from forensics.sources.graphs.graph_def import (
+    graph_of_meta_graph,
+    graphs_of_run_metadata,
+    read_graphs,
+)
 from forensics.sources.graphs.settings import settings_of_graphs
 from forensics.sources.storage.blob import Blob, NotRegular
 from forensics.sources.storage.place import Place
@@ -20,6 +24,8 @@ from forensics.sources.storage.tree import natural
 
 KERAS_PLUGIN = "graph_keras_model"
 """Plugin of the value in which Keras's callback writes the configuration of the model."""
+TRACE_PLUGINS = ("graph_run_metadata_graph", "graph_run_metadata")
+"""Plugins of the values that ``tf.summary.trace_export`` writes: a ``RunMetadata`` with graphs."""
 _META = ".meta"
 _LARGEST = 32 << 20
 """Bytes of a graph that is still read, in plain Python: some seconds."""
@@ -80,13 +86,15 @@ def _index_of(name: str) -> str:
 def _sought(file: EventFile) -> list[tuple[BlobTag, Reader]]:
     """Pick what may tell settings, the best first."""
     tags = file.blobs.tags
-    models = [where for where in tags.values() if where.plugin == KERAS_PLUGIN]
+    models = [tags[key] for key, plugin in file.blobs.plugins() if plugin == KERAS_PLUGIN]
     graph, meta = tags.get(("", BlobKind.GRAPH)), tags.get(("", BlobKind.META_GRAPH))
+    traces = [where for where in tags.values() if where.plugin in TRACE_PLUGINS]
     sought: list[tuple[BlobTag, Reader]] = [(where, _keras_model) for where in models]
     if graph is not None:
         sought.append((graph, _graph))
     elif meta is not None:
         sought.append((meta, _meta_graph))
+    sought += [(where, _trace) for where in traces]
     return [(where, read) for where, read in sought if len(where.steps)]
 
 
@@ -126,12 +134,25 @@ def _meta_graph(data: bytes, path: str) -> Mapping[str, Any]:
     return {} if span is None else settings_of_graphs(read_graphs(data, span, path), path)
 
 
-def _keras_model(data: bytes, path: str) -> Mapping[str, Any]:
+def _trace(data: bytes, path: str) -> Mapping[str, Any]:
+    metadata = _string(data, path)
+    spans = graphs_of_run_metadata(metadata, (0, len(metadata)), path)
+    graphs = [graph for span in spans for graph in read_graphs(metadata, span, path)]
+    return settings_of_graphs(graphs, path)
+
+
+def _string(data: bytes, path: str) -> bytes:
+    """Return the one string in a tensor."""
     tensor = decode_tensor(data, path)
     if tensor.dtype != object or tensor.size != 1:
-        raise Damaged(path, 0, "bad_model", "the model's configuration is no text")
+        raise Damaged(path, 0, "bad_tensor", "a graph or a model is not stored as one string")
+    return bytes(tensor.reshape(-1)[0])
+
+
+def _keras_model(data: bytes, path: str) -> Mapping[str, Any]:
+    text = _string(data, path)
     try:
-        return settings(parse_json(tensor.reshape(-1)[0]))
+        return settings(parse_json(text))
     except (ValueError, TypeError) as error:
         detail = f"the model's configuration cannot be read: {error}"
         raise Damaged(path, 0, "bad_model", detail) from None

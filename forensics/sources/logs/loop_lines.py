@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from math import nan
 
 from forensics.domain.quantity import Fidelity, Quantity
 from forensics.sources.logs.curve import Curve
@@ -50,6 +51,7 @@ _BAR = re.compile(
     r"\s{0,8}([^%|\[]{0,120}?)\s?\d{1,3}%\|[^|]{0,400}\|\s{0,8}(\d{1,12})/(\d{1,12}) \["
 )
 _NOT_TRAINING = re.compile(r"valid|eval|test|sanity|predict|download|map:|generat", re.IGNORECASE)
+_DIVERGED = "Model diverged with loss = NaN"
 _EVALUATED = "Saving dict for global step "
 MOST_ROWS = 1_000_000
 """Lines of one process that are kept."""
@@ -64,6 +66,7 @@ class LoopLines:
         self._bar_length: int | None = None
         self._bar_epoch, self._bar_done = 0, -1
         self._bar_epochs_said = False
+        self._drawn: tuple[list[tuple[str, float]], tuple[int, float]] | None = None
         self._epoch: float | None = None
         self._lengths: set[int] = set()
         self._mixed_bars = False
@@ -76,6 +79,9 @@ class LoopLines:
         if "loss" not in low:
             self._context(text, low)
             return
+        if _DIVERGED in text:
+            self._diverge()
+            return
         if self._rows >= MOST_ROWS:
             self.overflow = True
             return
@@ -87,6 +93,7 @@ class LoopLines:
 
     def curves(self) -> list[Curve]:
         """Return what was found."""
+        self._keep_drawn()
         self._lines.length = self._lengths.pop() if len(self._lengths) == 1 else None
         # Old Lightning counted the batches of the validation too.
         self._bars.length = None if self._mixed_bars else self._bar_length
@@ -101,6 +108,26 @@ class LoopLines:
                 self._epoch = float(found[1])
         elif low.startswith("validating:"):
             self._mixed_bars = True
+
+    def _keep_drawn(self) -> None:
+        if self._drawn is not None:
+            values, (step, epoch) = self._drawn
+            self._rows += 1
+            self._bars.add(values, step, epoch)
+            self._drawn = None
+
+    def _diverge(self) -> None:
+        """Take the line with which an Estimator stops, or goes on, at a NaN loss.
+
+        It has no step. The loss is printed every so many steps, so it was NaN at the next one that
+        was to be printed, or earlier: that is where the point is put, as any printed one would be.
+        """
+        points = self._lines.columns.get("loss")
+        if points is None or len(points.steps) < 2:
+            return
+        spacing = points.steps[-1] - points.steps[-2]
+        if spacing > 0:
+            self._lines.add([("loss", nan)], points.steps[-1] + spacing)
 
     def _plain(self, text: str) -> None:
         text = _TWO_WORDS.sub(r"\1_\2", text)
@@ -131,7 +158,12 @@ class LoopLines:
         )
 
     def _bar(self, bar: re.Match[str], text: str) -> None:
-        """Take a bar of tqdm: the position counts batches that are done."""
+        """Take a bar of tqdm: the position counts batches that are done.
+
+        Whoever calls ``set_postfix`` in the loop shows the loss of a batch before it is counted,
+        others after it. So the batch may be the one that is counted or the one after; it is taken
+        for the latter, and of several drawings of one position the last one counts.
+        """
         title, done, total = bar[1], int(bar[2]), int(bar[3])
         if _NOT_TRAINING.search(title) or not 0 < done <= total:
             return
@@ -151,8 +183,10 @@ class LoopLines:
         self._bar_done = done
         values = list(_measured(text[bar.end() :]))
         if any("loss" in name.lower() for name, _ in values):
-            self._rows += 1
-            self._bars.add(values, done - 1, epoch)
+            place = (min(done, total - 1), epoch)
+            if self._drawn is not None and self._drawn[1] != place:
+                self._keep_drawn()
+            self._drawn = (values, place)
 
 
 def _at_step(text: str) -> Iterator[tuple[str, float]]:

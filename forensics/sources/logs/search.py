@@ -14,8 +14,10 @@ from forensics.errors import Damaged
 from forensics.sources.logs import (
     csv_file,
     json_file,
+    level_log,
     mlflow_store,
     notebook,
+    pieces,
     text_file,
     wandb_files,
     wandb_run,
@@ -66,6 +68,13 @@ def read_logs(place: Place, names: Iterable[str]) -> Logs:
         detail = f"{len(chosen) - MOST_SNIFFED} more files that may be logs were not looked at"
         search.warnings.append(ReadWarning(chosen[MOST_SNIFFED], None, "limit", detail))
     return Logs(_without_copies(search.files), search.warnings)
+
+
+def read_log(place: Place, name: str) -> Logs:
+    """Read one file that somebody says is a log, whatever its name."""
+    search = _Search(place)
+    search.look(name, _kind(name, frozenset([name])) or _anything)
+    return Logs(search.files, search.warnings)
 
 
 def _of_mlflow(names: Sequence[str]) -> Iterator[tuple[str, Sniff]]:
@@ -124,6 +133,14 @@ def _text(blob: Blob, head: bytes) -> Reading | None:
     return None
 
 
+def _anything(blob: Blob, head: bytes) -> Reading | None:
+    if head.startswith(level_log.HEADER):
+        return wandb_run.read_wandb
+    if head.lstrip()[:1] == b"{" and b"}\n{" in head.replace(b"\r", b""):
+        return json_file.read_json_lines
+    return _table(blob, head) or _json(blob, head) or _text(blob, head)
+
+
 def _database(blob: Blob, head: bytes) -> Reading | None:
     return _unread if head.startswith(mlflow_store.SQLITE) else None
 
@@ -174,9 +191,10 @@ class _Search:
         reading = sniff(blob, head) if head else None
         if reading is None:
             return LogFile()
-        if blob.size > self._left:
+        wanted = min(blob.size, pieces.BEGINNING + pieces.END)
+        if wanted > self._left:
             return self._over(blob)
-        self._left -= blob.size
+        self._left -= wanted
         return reading(blob)
 
     def _denied(self, name: str, why: str) -> None:

@@ -141,6 +141,8 @@ def restore(case: Case, state: State, path: str, kind: str, step: int) -> List[s
     RestoreError
         When it does not fit, or nothing of the case was in it; the state is as before then.
     """
+    if kind in ("safetensors", "orbax", "saved_model"):
+        raise RestoreError("a replay does not load checkpoints of this format (%s)" % kind)
     before = state.snapshot()
     gap = None if kind in ("tensor_bundle", "recorded_state") else version_gap(path, case.model)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 from forensics.sources.checkpoints.hdf5.attributes import AttributeReader
 from forensics.sources.checkpoints.hdf5.chunk_index import read_chunks
@@ -42,13 +43,18 @@ _STORED_AS_OPAQUE = {"bfloat16": 2}
 
 def read_dataset(
     image: Image, header: Header, attributes: AttributeReader, name: str, dtype: str | None
-) -> StoredTensor:
+) -> tuple[StoredTensor, int]:
     """Check everything that a dataset says of itself; its elements are not read.
 
     Parameters
     ----------
     dtype : str or None
         Its attribute of this name.
+
+    Returns
+    -------
+    StoredTensor, int
+        The tensor, and how many bytes each of its elements has.
 
     Raises
     ------
@@ -67,7 +73,7 @@ def read_dataset(
     layout = read_layout(_message(image, header, LAYOUT, what).fields)
     filters = header.first(FILTERS)
     pipeline = Pipeline() if filters is None else read_pipeline(filters.fields)
-    stored = _Stored(image, header.address, space, datatype, what)
+    stored = _Stored(image, header.address, space, datatype, name)
     if isinstance(layout, Chunked):
         pieces = stored.chunked(layout, pipeline)
     elif pipeline.filters:
@@ -77,7 +83,8 @@ def read_dataset(
     if datatype.big_endian and datatype.size > 1:
         parts = 2 if datatype.name.startswith("complex") else 1
         pieces = swapped(pieces, datatype.size // parts)
-    return StoredTensor(name, (0,) if space.null else space.shape, datatype.name, pieces)
+    shape = (0,) if space.null else space.shape
+    return StoredTensor(name, shape, datatype.name, pieces), datatype.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,12 @@ class _Stored:
     address: int
     space: Dataspace
     datatype: Datatype
-    what: str
+    name: str
+
+    @property
+    def what(self) -> str:
+        """What it is called in errors."""
+        return repr(self.name)
 
     @property
     def size(self) -> int:
@@ -133,6 +145,11 @@ class _Stored:
         filtered = bool(pipeline.filters)
         chunks = read_chunks(image, layout, self.space, filtered=filtered, what=self.what)
         self._check_stored(sum(c.stored for c in chunks), len(chunks) * size, pipeline)
+        if pipeline.foreign:
+            from forensics.sources.checkpoints.hdf5.wall import Request, decoded
+
+            request = Request(image.source, self.address, self.name, shape, element)
+            return partial(decoded, request, self.size)
         return InChunks(image, layout, pipeline, shape, chunks, self.what)
 
     def _check_stored(self, stored: int, whole: int, pipeline: Pipeline) -> None:

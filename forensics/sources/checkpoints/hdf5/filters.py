@@ -11,6 +11,8 @@ from forensics.sources.checkpoints.hdf5.fields import Fields
 
 _DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
 _KNOWN = frozenset({_DEFLATE, _SHUFFLE, _FLETCHER32})
+_FOREIGN = frozenset({4, 5, 6, 32000})
+"""szip, n-bit, scale-offset and h5py's lzf, which are left to libhdf5."""
 _OWN_NAMES = 256
 """Filters from this number on carry a name even in version 2."""
 DEFLATE_RATIO = 1032
@@ -29,9 +31,14 @@ class Pipeline:
     element: int = 1
 
     @property
+    def foreign(self) -> bool:
+        """Whether only libhdf5 can undo them."""
+        return not _FOREIGN.isdisjoint(self.filters)
+
+    @property
     def deflates(self) -> bool:
         """Whether chunks are stored shorter than they are."""
-        return _DEFLATE in self.filters
+        return _DEFLATE in self.filters or self.foreign
 
     def undo(self, data: bytes | memoryview, mask: int, size: int) -> bytes | memoryview:
         """Return the `size` bytes of a chunk from what is stored.
@@ -68,7 +75,7 @@ def read_pipeline(fields: Fields) -> Pipeline:
     Raises
     ------
     Damaged
-        It is none; ``unsupported`` where a filter is none of the three.
+        It is none; ``unsupported`` where a filter is none of those that libhdf5 and h5py have.
     """
     version, count = fields.integer(1), fields.integer(1)
     if version not in (1, 2) or count > 32:
@@ -82,7 +89,7 @@ def read_pipeline(fields: Fields) -> Pipeline:
         fields.integer(2)
         values = fields.integer(2)
         name = fields.raw(named + (-named % 8 if version == 1 else 0))
-        if kind not in _KNOWN:
+        if kind not in _KNOWN | _FOREIGN:
             label = bytes(name).partition(b"\0")[0].decode("ascii", "replace")
             raise fields.damaged(
                 "unsupported", f"{fields.what} needs filter {kind} {label}".strip()

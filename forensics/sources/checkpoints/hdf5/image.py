@@ -22,8 +22,15 @@ class Source(Protocol):
     def read(self, offset: int, count: int) -> memoryview:
         """`count` bytes from `offset`."""
 
+    def pieces(self, offset: int, count: int) -> Iterator[memoryview]:
+        """`count` bytes from `offset`, a piece at a time; each may be overwritten by the next."""
+
     def place(self, offset: int) -> int:
         """Offset in the file that errors name."""
+
+    @property
+    def descriptor(self) -> tuple[int, int] | None:
+        """Open file on a local disk and where the bytes begin in it, None where there is none."""
 
 
 class Claim(NamedTuple):
@@ -53,21 +60,29 @@ class Image:
         self.offset_size = self.length_size = 8
         # Half of the chunks that a node of an older index has room for.
         self.chunk_k = 32
-        self._source = source
+        self.source = source
         self._claims: list[Claim] = []
         self._claimed = 0
 
     @property
     def size(self) -> int:
         """Bytes from the base address to the end."""
-        return self._source.size - self.base
+        return self.source.size - self.base
 
     def read(self, address: int, count: int, what: str) -> memoryview:
         """`count` bytes, or `Damaged` where the file does not hold them."""
+        self._check(address, count, what)
+        return self.source.read(self.base + address, count)
+
+    def pieces(self, address: int, count: int, what: str) -> Iterator[memoryview]:
+        """`count` bytes, a piece at a time; each may be overwritten by the next."""
+        self._check(address, count, what)
+        return self.source.pieces(self.base + address, count)
+
+    def _check(self, address: int, count: int, what: str) -> None:
         if address < 0 or count < 0 or address + count > self.size:
             detail = f"{what} should take {count} bytes at {address}, the file has {self.size}"
             raise self.damaged(address, "out_of_range", detail)
-        return self._source.read(self.base + address, count)
 
     def take(self, address: int, count: int, what: str) -> memoryview:
         """Read bytes that belong to one structure alone."""
@@ -77,9 +92,7 @@ class Image:
 
     def claim(self, address: int, count: int, what: str) -> None:
         """Note whose bytes these are; the range must lie in the file."""
-        if address < 0 or count < 0 or address + count > self.size:
-            detail = f"{what} should take {count} bytes at {address}, the file has {self.size}"
-            raise self.damaged(address, "out_of_range", detail)
+        self._check(address, count, what)
         self._claimed += count
         if self._claimed > self.size:
             raise self.damaged(address, "claimed_twice", f"{what} lies where something else does")
@@ -98,4 +111,4 @@ class Image:
     def damaged(self, address: int, kind: str, detail: str) -> Damaged:
         """Error at an address."""
         offset = self.base + min(max(address, 0), max(self.size, 0))
-        return Damaged(self.path, self._source.place(offset), kind, detail)
+        return Damaged(self.path, self.source.place(offset), kind, detail)

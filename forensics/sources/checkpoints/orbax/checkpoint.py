@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from forensics.domain.run import CheckpointFormat, InputFile
+from forensics.domain.run import CheckpointFormat, InputFile, InputState, ReadWarning
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.checkpoint_format import Claim, OpenCheckpoint, Unopened
 from forensics.sources.checkpoints.contents import Contents
@@ -19,7 +19,8 @@ from forensics.sources.checkpoints.orbax import zstd
 from forensics.sources.checkpoints.orbax.files import Files
 from forensics.sources.checkpoints.orbax.item import Item, read_item
 from forensics.sources.checkpoints.orbax.meaning import TreeMeaning
-from forensics.sources.checkpoints.orbax.names import MARK, Found, find_folders
+from forensics.sources.checkpoints.orbax.names import AGGREGATE, MARK, Found, find_folders
+from forensics.sources.checkpoints.pickles import NOT_READ
 from forensics.sources.checkpoints.strict_json import parse_object
 from forensics.sources.storage.place import Place
 
@@ -46,7 +47,7 @@ class Orbax:
         checkpoint.stack.callback(files.close)
         found = next(f for f in find_folders(claim.files) if f.folder == claim.name)
         config: dict[str, Any] = {}
-        checkpoint.judge = TreeMeaning(config, lambda judged: _record(files, judged))
+        checkpoint.judge = TreeMeaning(config, lambda judged: _record(files, claim.name, judged))
         if found.unfinished:
             detail = "this has the name of a save that is not finished: it was interrupted"
             contents.lose(claim.name, "unfinished_save", detail)
@@ -58,6 +59,7 @@ class Orbax:
                 config.update(_config(item, folder, contents))
                 for failure in item.failures:
                     contents.fail(failure)
+                _note_aggregate(files, folder, contents)
         except Damaged as error:
             if error.kind != zstd.MISSING:
                 raise
@@ -89,6 +91,14 @@ def _read_mark(files: Files, found: Found, contents: Contents) -> None:
         contents.lose(name, "unfinished_save", "the save was begun and not finished")
 
 
+def _note_aggregate(files: Files, folder: str, contents: Contents) -> None:
+    """Say that leaves may lie elsewhere: Orbax of 2023 kept those that are no arrays in msgpack."""
+    name = f"{folder}/{AGGREGATE}" if folder != "." else AGGREGATE
+    if name in files:
+        why = "leaves that are no arrays may be in this file (msgpack), which is not read"
+        contents.warnings.append(ReadWarning(name, None, NOT_READ, why))
+
+
 def _config(item: Item, folder: str, contents: Contents) -> Mapping[str, Any]:
     """Return settings in the configuration that Keras saves beside its variables."""
     text = item.texts.get(_KERAS_CONFIG)
@@ -101,18 +111,17 @@ def _config(item: Item, folder: str, contents: Contents) -> Mapping[str, Any]:
         return {}
 
 
-def _record(files: Files, contents: Contents) -> None:
-    """Record the files that were read: each by itself, or the rest of very many as a number."""
+def _record(files: Files, folder: str, contents: Contents) -> None:
+    """Record the files that were read: each by itself, the rest of very many as their folder."""
     ordered = sorted(files.used)
     for name in ordered[:_LISTED]:
         contents.inputs.append(files.record(name, KIND, contents.state_of(name)))
     rest = ordered[_LISTED:]
     if rest:
         size = sum(files.used[name] for name in rest)
-        worst = [s for s in map(contents.state_of, rest) if s != "complete"]
-        state = worst[0] if worst else contents.state_of("")
-        label = f"{rest[0]} and {len(rest) - 1} more files"
-        contents.inputs.append(InputFile(label, KIND, size, None, state))
+        states = {contents.state_of(name) for name in rest} - {InputState.COMPLETE}
+        state = min(states, default=InputState.COMPLETE)
+        contents.inputs.append(InputFile(folder, KIND, size, None, state))
 
 
 def _last(folder: str) -> str:

@@ -69,9 +69,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """Names of leaves by the keys of their arrays, and whether all chunks are stored."""
+    """Leaves: names by the keys of arrays, which must be there, and whether all chunks are."""
 
     names: Mapping[str, str] = field(default_factory=dict)
+    arrays: frozenset[str] = frozenset()
     all_stored: bool = False
 
     def name(self, array: str) -> str:
@@ -126,6 +127,7 @@ def _json(files: Files, name: str) -> dict[str, Any]:
 def _read_tree(document: Mapping[str, Any], path: str) -> _Tree:
     """Leaves that are arrays: Orbax joins the keys of a leaf by dots to name its array."""
     names: dict[str, str] = {}
+    arrays: set[str] = set()
     for leaf in mapping(document.get("tree_metadata")).values():
         described = mapping(mapping(leaf).get("value_metadata"))
         listed = mapping(leaf).get("key_metadata")
@@ -133,9 +135,11 @@ def _read_tree(document: Mapping[str, Any], path: str) -> _Tree:
         keys = [key for key in found if isinstance(key, str)]
         if len(keys) != len(found):
             raise Damaged(path, 0, "bad_tree", "a leaf of the tree has no keys")
+        names[".".join(keys)] = "/".join(keys)
         if described.get("value_type") in _ARRAYS and not described.get("skip_deserialize"):
-            names[".".join(keys)] = "/".join(keys)
-    return _Tree(names, document.get("store_array_data_equal_to_fill_value") is True)
+            arrays.add(".".join(keys))
+    all_stored = document.get("store_array_data_equal_to_fill_value") is True
+    return _Tree(names, frozenset(arrays), all_stored)
 
 
 def _store(folder: str, files: Files, names: list[str], item: Item) -> Store:
@@ -163,7 +167,7 @@ def _list_arrays(item: Item, store: Store, tree: _Tree, prefix: str, tree_file: 
     for array in sorted(arrays, key=tree.name):
         name = prefix + tree.name(array)
         item.tensors.append(_tensor(store, *arrays[array], name, tree.all_stored))
-    for array in sorted(tree.names.keys() - listed):
+    for array in sorted(tree.arrays - listed):
         detail = f"the tree lists {tree.names[array]!r}, and there is no such array"
         item.failures.append(Damaged(tree_file, 0, "missing_array", detail))
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 MARK = "_CHECKPOINT_METADATA"
-_MANIFEST, _TREE, _OLD_MARK = "manifest.ocdbt", "_METADATA", "checkpoint"
+AGGREGATE = "checkpoint"
+_MANIFEST, _TREE = "manifest.ocdbt", "_METADATA"
 _TEMPORARY = re.compile(r"\.orbax-checkpoint-tmp(-\d+)?$")
 _PROCESS = re.compile(r"(^|/)ocdbt\.process_[^/]+$")
 _STEP = re.compile(r"^([^\d]*)\d+$")
@@ -37,21 +38,37 @@ def find_folders(names: Sequence[str]) -> list[Found]:
     """
     known = set(names)
     marked = {_parent(name) for name in names if _last(name) == MARK}
-    items = {folder for folder in map(_parent, names) if _is_item(folder, known)}
+    items = {folder for folder in set(map(_parent, names)) if _is_item(folder, known)}
     items |= _old_items(names, known)
     items = {folder for folder in items if not _within_another(folder, items)}
     roots = {_root(folder, marked) for folder in items} | marked | _temporary(names)
     roots = {folder for folder in roots if not _within_another(folder, roots)}
     found = {folder: Found(folder) for folder in sorted(roots)}
+    own = _own_folders(names, items)
     for name in names:
         root = next((f for f in _folders(name) if f in found), None)
-        if root is None or (root == "." and "tfevents" in _last(name)):
+        if root is None or (root == "." and not _is_own(name, own)):
             continue
         found[root].files.append(name)
         item = next((f for f in _folders(name) if f in items), None)
         if item is not None:
             found[root].items.setdefault(item, []).append(name)
     return list(found.values())
+
+
+def _own_folders(names: Iterable[str], items: set[str]) -> set[str]:
+    """First parts of what is in a checkpoint that is the place itself, among other things."""
+    arrays = {name.partition("/")[0] for name in names if _last(name) in _ARRAY_MARKS}
+    return arrays | {folder.partition("/")[0] for folder in items} | {"d", "array_metadatas"}
+
+
+def _is_own(name: str, own: set[str]) -> bool:
+    first, _, rest = name.partition("/")
+    if not rest:
+        return first in (MARK, _MANIFEST, _TREE, AGGREGATE, "_sharding", "_strings.json") or (
+            first.startswith("manifest.")
+        )
+    return first in own or first.startswith("ocdbt.process_")
 
 
 def _is_item(folder: str, known: set[str]) -> bool:
@@ -65,7 +82,7 @@ def _old_items(names: Iterable[str], known: set[str]) -> set[str]:
     """Folders with a file ``checkpoint`` and zarr arrays below, as Orbax wrote them in 2023."""
     arrays = [_parent(name) for name in names if _last(name) in _ARRAY_MARKS]
     around = {folder for array in arrays for folder in _folders(array)}
-    return {f for f in around if (_OLD_MARK if f == "." else f"{f}/{_OLD_MARK}") in known}
+    return {f for f in around if (AGGREGATE if f == "." else f"{f}/{AGGREGATE}") in known}
 
 
 def _root(item: str, marked: set[str]) -> str:

@@ -53,7 +53,11 @@ class Outcome:
 
 
 def confined(
-    work: Callable[..., Any], *args: Any, seconds: float = 20.0, memory: int | None = None
+    work: Callable[..., Any],
+    *args: Any,
+    seconds: float = 20.0,
+    start: float = 180.0,
+    memory: int | None = None,
 ) -> Outcome:
     """Run a function of a module in a child.
 
@@ -63,7 +67,9 @@ def confined(
         Called with ``args``; if it takes a keyword ``report``, that is a function which tells the
         parent how far it came.
     seconds : float
-        Wall time until it is killed as hanging.
+        Wall time until it is killed as hanging, between two reports.
+    start : float
+        The same before its first report or answer, where it may have to compile first.
     memory : int or None
         Bytes of address space that it may add to what the child has at its start.
     """
@@ -71,12 +77,13 @@ def confined(
     child = _context().Process(target=_work, args=(theirs, work, args, memory), daemon=False)
     child.start()
     theirs.close()
-    last = Outcome()
+    last, patience = Outcome(), start
     while True:
-        if not ours.poll(seconds):
+        if not ours.poll(patience):
             child.kill()
             child.join()
-            return Outcome(last.value, f"hangs: no answer within {seconds} s")
+            return Outcome(last.value, f"hangs: no answer within {patience} s")
+        patience = seconds
         try:
             message: tuple[bool, Outcome] = ours.recv()
         except EOFError:

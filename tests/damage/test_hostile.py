@@ -29,7 +29,7 @@ def test_hostile(tmp_path: Path, name: str) -> None:
     hostile = hostiles()[name]
     hostile.make(tmp_path)
     write(tmp_path, {NEIGHBOUR: neighbour()})
-    outcome = confined(read_all, tmp_path, seconds=SECONDS, memory=MEMORY)
+    outcome = confined(read_all, tmp_path, start=SECONDS, memory=MEMORY)
     assert outcome.error == ""
     assert outcome.grown < MEMORY
     beside, complains, slugs = outcome.value

@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import forkserver
@@ -29,6 +29,7 @@ _PRELOADED = (
     "forensics.sources.logdir",
     "forensics.sources.checkpoints.scan",
     "tests.damage.contract",
+    "tests.damage.warm",
 )
 """Imported once, by the server."""
 
@@ -74,7 +75,7 @@ def confined(
         Bytes of address space that it may add to what the child has at its start.
     """
     ours, theirs = _context().Pipe(duplex=False)
-    child = _context().Process(target=_work, args=(theirs, work, args, memory), daemon=False)
+    child = _context().Process(target=_work, args=(theirs, work, args, memory, dict(os.environ)))
     child.start()
     theirs.close()
     last, patience = Outcome(), start
@@ -117,8 +118,15 @@ def _context() -> ForkServerContext:
 
 
 def _work(
-    pipe: Connection, work: Callable[..., Any], args: Sequence[Any], memory: int | None
+    pipe: Connection,
+    work: Callable[..., Any],
+    args: Sequence[Any],
+    memory: int | None,
+    environment: Mapping[str, str],
 ) -> None:
+    # Else it would be that of the server when it was started.
+    os.environ.clear()
+    os.environ.update(environment)
     before = _peak()
     if memory is not None:
         limit = _address_space() + memory

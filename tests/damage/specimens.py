@@ -84,6 +84,8 @@ class Specimen:
         Whether checksums cover every value, so that no wrong one may be returned.
     appended : bool
         Whether it grows record by record, so that a cut between two cannot be told.
+    sniffed : bool
+        Whether it is known by its first bytes, so that an empty one is nothing to be read.
     packed : bool
         Whether offsets in warnings are those of what the file unpacks to.
     observe : callable
@@ -95,6 +97,7 @@ class Specimen:
     damages: Mapping[str, Damage]
     checked: bool = True
     appended: bool = False
+    sniffed: bool = False
     packed: bool = False
     observe: Callable[[Path], Observation] = field(default_factory=lambda: observe)
 
@@ -413,7 +416,8 @@ def _logs() -> list[Specimen]:
     content = (DATA / "logs" / run).read_bytes()
     below = {"records": repairs.mutated_wandb_record}
     wandb = _specimen("wandb_run", {run: content}, (run,), below=below)
-    return [*found, replace(wandb, appended=True)]
+    found.append(replace(wandb, appended=True))
+    return [replace(specimen, sniffed=True) for specimen in found]
 
 
 def _dump() -> Specimen:

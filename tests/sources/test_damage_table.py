@@ -314,7 +314,7 @@ def test_a_length_of_2_to_the_40_is_told_at_its_offset(tmp_path: Path, clean: Lo
     path = tmp_path / "short" / NAME
     path.parent.mkdir()
     path.write_bytes((clean.data[:at] + lying).ljust(at + 32, b"\0"))
-    outcome = confined(_read, path.parent, start=20, memory=256 << 20)
+    outcome = confined(_read, path.parent, start=60, memory=256 << 20)
     assert outcome.error == ""
     n_rows, states, warnings = outcome.value
     assert (n_rows, states) == (2, [InputState.DAMAGED])
@@ -329,7 +329,7 @@ def test_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
     """EventAccumulator hangs on it."""
     write(tmp_path / NAME, [version(), *map(point, range(10))])
     os.mkfifo(tmp_path / "events.out.tfevents.fifo")
-    outcome = confined(_read, tmp_path, start=20)
+    outcome = confined(_read, tmp_path, start=60)
     assert outcome.error == ""
     n_rows, states, warnings = outcome.value
     assert n_rows == 10

@@ -31,7 +31,6 @@ from forensics.sources.tag_words import words
 from forensics.sources.tags import Counting, meaning
 
 KIND = "csv"
-SUFFIXES = (".csv", ".tsv")
 _DELIMITERS = ",;\t|"
 _OF_VALIDATION = frozenset({"val", "valid", "validation", "eval", "evaluation"})
 _EXPORTED = re.compile(r"(.{1,200}) - (.{1,300}?)(?:__(MIN|MAX))?")

@@ -21,6 +21,7 @@ from typing import Any
 
 from forensics.domain.quantity import Fidelity, Quantity
 from forensics.domain.run import InputState
+from forensics.sources.logs.copies import TRAINER_STATE
 from forensics.sources.logs.curve import Curve, LogFile, LogWriter
 from forensics.sources.logs.numbers import plain, step_of
 from forensics.sources.logs.pieces import Reader
@@ -31,9 +32,6 @@ from forensics.sources.storage.blob import Blob
 from forensics.sources.tags import Counting, meaning
 
 KIND = "json_log"
-SUFFIXES = (".json",)
-LINE_SUFFIXES = (".jsonl", ".ndjson")
-TRAINER_STATE = "trainer_state.json"
 LARGEST = 64 << 20
 """Bytes of a JSON document that is parsed at once."""
 MOST_LINE = 1 << 20

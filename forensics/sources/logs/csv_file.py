@@ -21,10 +21,11 @@ from pathlib import PurePosixPath
 
 from forensics.domain.quantity import Quantity
 from forensics.domain.run import InputState, ReadWarning
+from forensics.sources.logs.axes import Axes
 from forensics.sources.logs.curve import LogFile, LogWriter
 from forensics.sources.logs.numbers import number, step_of
 from forensics.sources.logs.pieces import Reader
-from forensics.sources.logs.tabular import Axes, Table
+from forensics.sources.logs.tabular import Table
 from forensics.sources.logs.text_lines import MOST_CHARACTERS, Lines, encoding_of
 from forensics.sources.storage.blob import Blob
 from forensics.sources.tag_words import words

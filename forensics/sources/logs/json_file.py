@@ -21,12 +21,13 @@ from typing import Any
 
 from forensics.domain.quantity import Fidelity, Quantity
 from forensics.domain.run import InputState
+from forensics.sources.logs.axes import Axes
 from forensics.sources.logs.copies import TRAINER_STATE
 from forensics.sources.logs.curve import Curve, LogFile, LogWriter
 from forensics.sources.logs.numbers import plain, step_of
 from forensics.sources.logs.pieces import Reader
 from forensics.sources.logs.row_axes import RowAxes
-from forensics.sources.logs.tabular import Axes, Table
+from forensics.sources.logs.tabular import Table
 from forensics.sources.logs.text_lines import encoding_of
 from forensics.sources.storage.blob import Blob
 from forensics.sources.tags import Counting, meaning

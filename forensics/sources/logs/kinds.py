@@ -50,9 +50,7 @@ def kind_by_content(blob: Blob, head: bytes) -> Reading | None:
 
     if head.startswith(HEADER):
         return _wandb(blob, head)
-    if head.lstrip()[:1] == b"{" and b"}\n{" in head.replace(b"\r", b""):
-        return _json_lines(blob, head)
-    return _table(blob, head) or _json(blob, head) or _text(blob, head)
+    return _json(blob, head) or _text(blob, head)
 
 
 def _of_mlflow(names: Sequence[str]) -> Iterator[tuple[str, Sniff]]:
@@ -104,8 +102,10 @@ def _table(blob: Blob, head: bytes) -> Reading | None:
 
 
 def _json(blob: Blob, head: bytes) -> Reading | None:
-    from forensics.sources.logs.json_file import may_be_json, read_json
+    from forensics.sources.logs.json_file import may_be_json, may_be_lines, read_json
 
+    if may_be_lines(head):
+        return _json_lines(blob, head)
     return read_json if may_be_json(blob.name, head, blob.size) else None
 
 
@@ -129,8 +129,12 @@ def _wandb(blob: Blob, head: bytes) -> Reading | None:
 
 
 def _text(blob: Blob, head: bytes) -> Reading | None:
+    """Decide about a text, which may be a table (``CSVLogger("training.log")``)."""
     from forensics.sources.logs.text_file import may_be_text, read_text
 
+    table = _table(blob, head)
+    if table is not None:
+        return table
     return partial(read_text, head=head) if may_be_text(blob.name, head) else None
 
 

@@ -188,6 +188,12 @@ def test_a_long_table_of_runs_and_tags(tmp_path: Path) -> None:
     assert len(run.series) == 4
 
 
+def test_runs_of_one_table_are_no_directories(tmp_path: Path) -> None:
+    text = "run,step,loss\n" + "".join(f"{r}/x,{s},1.5\n" for r in "ab" for s in range(2))
+    run = run_of(tmp_path, {"t.csv": text})
+    assert {s.writer for s in run.series} == {"t.csv[a/x]", "t.csv[b/x]"}
+
+
 def test_rows_of_training_and_validation_are_kept_apart(tmp_path: Path) -> None:
     text = "epoch,phase,loss\n0,train,2.5\n0,val,3.5\n1,train,1.5\n1,val,nan\n"
     run = run_of(tmp_path, {"log.csv": text})

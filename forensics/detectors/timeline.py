@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 
@@ -105,7 +106,8 @@ def _left_band(series: Series, first_bad_step: int) -> int | None:
     middle, spread = log_level(values[: len(values) // 2])
     if math.isnan(middle):
         return None
-    limit = 10.0 ** (middle + max(BAND_SIGMAS * spread, BAND_DECADES))
+    decades = middle + max(BAND_SIGMAS * spread, BAND_DECADES)
+    limit = 10.0 ** min(decades, sys.float_info.max_10_exp)
     inside = np.flatnonzero(~((values > limit) | ~np.isfinite(values)))
     first = int(inside[-1]) + 1 if len(inside) else 0
     return int(steps[first]) if first < len(values) else None

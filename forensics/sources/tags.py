@@ -222,6 +222,10 @@ def layer_of(tag: str, own: frozenset[str]) -> str | None:
     'sequential/fc/kernel'
     """
     parts = tag.split("/")
+    if any("global" in found and own.intersection(found) for found in map(w.words, parts)):
+        # A global norm is one over many variables, whatever scope its operation stands in.
+        return None
+    parts = _after_a_scope(parts, own)
     seen: set[str] = set()
     while parts and _is_pure(parts[0], own):
         complete = bool(seen & own - w.NORM) and bool(seen & w.NORM)
@@ -233,10 +237,11 @@ def layer_of(tag: str, own: frozenset[str]) -> str | None:
     begin, end = 0, len(rest)
     if not seen & own:
         for word, _, stop in found:
-            if word not in own:
+            if word in own:
+                begin = stop
+                seen.add(word)
+            elif not word.isdigit():
                 break
-            begin = stop
-            seen.add(word)
     for index in range(len(found) - 1, -1, -1):
         word, start, _ = found[index]
         before = found[index - 1][0] if index else ""
@@ -245,6 +250,18 @@ def layer_of(tag: str, own: frozenset[str]) -> str | None:
         end = start
         seen.add(word)
     return rest[begin:end].strip("/_-. |") or None
+
+
+def _after_a_scope(parts: list[str], own: frozenset[str]) -> list[str]:
+    """Take off what stands before the words of the quantity if the layer stands behind them.
+
+    TensorFlow 1 puts the scope of an operation first (``OptimizeLoss/gradient_norm/dense/kernel``).
+    """
+    for index in range(1, len(parts) - 1):
+        named = own.intersection(w.words(parts[index]))
+        if named & own - w.NORM and named & w.NORM and _is_pure(parts[index], own):
+            return parts[index:]
+    return parts
 
 
 def _is_pure(part: str, own: frozenset[str]) -> bool:

@@ -228,16 +228,27 @@ def test_a_run_in_a_bucket() -> None:
 
 
 def test_a_writer_that_goes_on_writing(tmp_path: Path) -> None:
-    from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    with SummaryWriter(str(tmp_path)) as writer:
-        seen = []
-        for step in range(4):
-            writer.add_scalar("loss", step / 2, step)
-            writer.add_histogram("w", np.arange(step + 2.0), step, bins="auto")
-            writer.flush()
-            run = read(tmp_path)
-            seen.append((run.scalars()["value"].tolist(), run.histograms()["num"].tolist()))
-            assert run.warnings == ()
-    losses, counts = [0.0, 0.5, 1.0, 1.5], [2.0, 3.0, 4.0, 5.0]
-    assert seen == [(losses[:n], counts[:n]) for n in (1, 2, 3, 4)]
+    writer = EventFileWriter(str(tmp_path))
+    for step in range(4):
+        weights = HistogramProto(num=step + 2, bucket_limit=[1.0, 2.0], bucket=[step, 2.0])
+        values = [
+            Summary.Value(tag="loss", simple_value=step / 2),
+            Summary.Value(tag="w", histo=weights),
+        ]
+        writer.add_event(Event(step=step, wall_time=9.0, summary=Summary(value=values)))
+        writer.flush()
+        run = read(tmp_path)
+        assert run.warnings == ()
+        assert run.scalars()["value"].tolist() == [0.0, 0.5, 1.0, 1.5][: step + 1]
+        assert run.histograms()["num"].tolist() == [2.0, 3.0, 4.0, 5.0][: step + 1]
+    writer.close()
+
+
+def test_a_histogram_without_a_byte(tmp_path: Path) -> None:
+    ew.write(tmp_path, ew.record(ew.event(3, [ew.bytes_field(1, b"w") + ew.bytes_field(5, b"")])))
+    [found] = read(tmp_path).histograms().to_dict("records")
+    assert (found["num"], found["min"], len(found["limits"])) == (0.0, 0.0, 0)

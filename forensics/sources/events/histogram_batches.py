@@ -83,23 +83,24 @@ def decode_protos(
     indices : array of int64, shape (n,)
         Where in `into` each belongs.
     """
-    # Bytes after the last message, so that a look beyond a short one stays inside.
-    padded = np.concatenate([data, np.zeros(16, np.uint8)])
+    if not len(data):
+        _one_by_one(data, starts, lengths, indices, tensors=False, into=into)
+        return
     at, ends = starts.copy(), starts + lengths
     numbers = np.zeros((len(starts), len(NUMBERS)))
     for column, key in enumerate(_KEYS):
-        there = (at + 9 <= ends) & (padded[np.minimum(at, ends)] == key)
-        numbers[there, column] = _doubles(padded, at[there] + 1)
+        there = (at + 9 <= ends) & (_bytes(data, at) == key)
+        numbers[there, column] = _doubles(data, at[there] + 1)
         at += 9 * there
-    limits, limit_bytes = _packed(padded, at, ends, _LIMITS_KEY)
-    counts, count_bytes = _packed(padded, limits + limit_bytes, ends, _COUNTS_KEY)
+    limits, limit_bytes = _packed(data, at, ends, _LIMITS_KEY)
+    counts, count_bytes = _packed(data, limits + limit_bytes, ends, _COUNTS_KEY)
     usual = (limit_bytes >= 0) & (limit_bytes == count_bytes) & (limit_bytes % 8 == 0)
     usual &= counts + count_bytes == ends
     sizes = limit_bytes[usual] >> 3
     into.put(
         indices[usual],
-        _ragged(padded, limits[usual], sizes),
-        _ragged(padded, counts[usual], sizes),
+        _ragged(data, limits[usual], sizes),
+        _ragged(data, counts[usual], sizes),
         numbers[usual],
     )
     _one_by_one(data, starts[~usual], lengths[~usual], indices[~usual], tensors=False, into=into)
@@ -107,20 +108,23 @@ def decode_protos(
 
 def _packed(data: Bytes, at: Positions, ends: Positions, key: int) -> tuple[Positions, Positions]:
     """Where the content of a packed field begins, and its bytes; -1 for what is no such field."""
-    inside = at < ends
-    safe = np.where(inside, at, 0)
     sizes = np.zeros(len(at), np.int64)
-    begins = safe + 1
-    open_ = inside & (data[safe] == key)
+    begins = at + 1
+    open_ = (at < ends) & (_bytes(data, at) == key)
     found = np.zeros(len(at), bool)
-    for index in range(_MAX_SIZE):
-        byte = data[np.where(open_, safe + 1 + index, 0)].astype(np.int64)
-        sizes += np.where(open_, (byte & 0x7F) << (7 * index), 0)
+    for _ in range(_MAX_SIZE):
+        byte = _bytes(data, begins).astype(np.int64)
+        sizes += np.where(open_, (byte & 0x7F) << (7 * (begins - at - 1)), 0)
         begins += open_
         found |= open_ & (byte < 0x80)
         open_ &= byte >= 0x80
     found &= begins + sizes <= ends
     return np.where(found, begins, 0), np.where(found, sizes, -1)
+
+
+def _bytes(data: Bytes, positions: Positions) -> Bytes:
+    """Take the byte at each position; any one for what lies beyond the end."""
+    return data[np.minimum(positions, len(data) - 1)]
 
 
 def _doubles(data: Bytes, positions: Positions) -> Floats:

@@ -13,7 +13,7 @@ from forensics import __version__
 from forensics.errors import ForensicsError
 from forensics.report.sanitize import sanitize
 
-COMMANDS = ("analyze", "demo", "explain", "render")
+COMMANDS = ("analyze", "checkpoint", "demo", "explain", "render")
 """Each is a module of this package with a ``command``, loaded when it is asked for."""
 
 USAGE, INTERNAL, INTERRUPTED = 2, 4, 130

@@ -198,6 +198,8 @@ def _last(checkpoints: Sequence[CheckpointStats]) -> str | None:
 def _checkpoint(checkpoint: CheckpointStats) -> dict[str, Any]:
     return {
         "path": checkpoint.path,
+        "format": checkpoint.format.value,
+        "verifiable": checkpoint.verifiable,
         "step": checkpoint.step,
         "step_source": encode(checkpoint.step_source),
         "status": checkpoint.status.value,

@@ -46,6 +46,7 @@ _CHECKPOINT = Object(
         "step": Integer("Training steps whose result it holds.", null=True),
         "step_source": maybe(Word(words_of(StepSource))),
         "status": Word(words_of(CheckpointStatus)),
+        "verifiable": Flag("Whether the format has checksums: a changed byte would be noticed."),
         "config": Table(Anything(), "Settings found in it."),
         "n_tensors": INTEGER,
         "n_elements": INTEGER,

@@ -16,6 +16,8 @@ _RED, _YELLOW, _GREEN, _BOLD, _OFF = "31", "33", "32", "1", "\x1b[0m"
 _STATUS_COLOR = {"clean": _GREEN, "poisoned": _RED, "damaged": _YELLOW}
 _STATUS_SIGN = {"clean": "✓", "poisoned": "✗", "damaged": "!"}
 _WARNINGS = 20
+NOT_VERIFIABLE = "not verifiable: the format has no checksums, a changed byte goes unnoticed"
+_OBJECT_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def render_checkpoint(document: Mapping[str, Any], *, color: bool = False) -> str:
@@ -52,6 +54,8 @@ def _heads(document: Section, color: bool) -> Iterator[str]:
         settings = [f"{plain(k)} {_setting(v)}" for k, v in found["config"].items() if _plain(v)]
         if settings:
             yield f"   {sanitize(', '.join(settings))}"
+        if not found["verifiable"]:
+            yield f"   {NOT_VERIFIABLE}"
         yield from (f"   {line}" for line in _bad(found["tensors"]))
 
 
@@ -77,7 +81,12 @@ def _bad(tensors: Sequence[Section]) -> Iterator[str]:
         named = ", ".join(f"{step(count)} {word}" for count, word in counts if count)
         if named:
             whole = step(tensor["count"])
-            yield f"{sanitize(tensor['name'])} ({tensor['kind']}): {named} of {whole} elements"
+            yield f"{_name(tensor)} ({tensor['kind']}): {named} of {whole} elements"
+
+
+def _name(tensor: Section) -> str:
+    """Name of a tensor without what every key of an object-based bundle ends in."""
+    return sanitize(tensor["name"].removesuffix(_OBJECT_VALUE))
 
 
 def _share(tensor: Section) -> str:
@@ -102,7 +111,7 @@ _TENSOR_COLUMNS: tuple[_Column, ...] = (
     ("mean", lambda t: number(t["mean"])),
     ("std", lambda t: number(t["std"])),
     ("L2 norm", lambda t: number(t["l2_norm"])),
-    ("name", lambda t: sanitize(t["name"])),
+    ("name", _name),
 )
 
 _CHANGE_COLUMNS: tuple[_Column, ...] = (
@@ -113,7 +122,7 @@ _CHANGE_COLUMNS: tuple[_Column, ...] = (
     ("ratio", lambda t: number(t["update_ratio"])),
     ("max |B−A|", lambda t: number(t["max_change"])),
     ("became bad", lambda t: step(t["became_bad"])),
-    ("name", lambda t: sanitize(t["name"])),
+    ("name", _name),
 )
 
 
@@ -162,7 +171,7 @@ def _by_change(change: Section) -> tuple[bool, float]:
 
 
 def _named(change: Section) -> str:
-    name = f"{sanitize(change['name'])} ({change['kind']})"
+    name = f"{_name(change)} ({change['kind']})"
     if change["change"] == "shape_changed":
         return f"{name}: {shape(change['shape_a'])} became {shape(change['shape_b'])}"
     return name

@@ -36,6 +36,7 @@ from forensics.report.shapes import (
     NON_FINITE,
     Anything,
     Array,
+    Flag,
     Integer,
     Number,
     Object,
@@ -197,7 +198,13 @@ _sections: dict[str, Shape] = {
                 "step_source": maybe(Word(words_of(StepSource))),
                 "status": Word(words_of(CheckpointStatus)),
                 "bad_tensors": Array(Object({"name": TEXT, "kind": TENSOR_KIND, **TENSOR_COUNTS})),
-            }
+            },
+            optional={
+                "format": MAYBE_TEXT,
+                "verifiable": Flag(
+                    "Whether the format has checksums: a changed byte would be noticed.", null=True
+                ),
+            },
         )
     ),
     "last_finite_checkpoint": MAYBE_TEXT,

@@ -5,7 +5,7 @@
 3. A warning has a slug, a sentence, and an offset inside the file (or what it unpacks to), or
    none.
 4. Where checksums cover the values and are not repaired: what it returns was there, and what it
-   does not return is missed aloud.
+   does not return is missed aloud (but for a log that was cut between two records).
 5. What lies beside the damaged file is read as if nothing had happened.
 """
 
@@ -33,8 +33,8 @@ class Tally:
     Attributes
     ----------
     ends : Counter
-        ``same``, ``partial`` (less, and said so), ``other`` (not covered by a checksum), or the
-        name of the fault.
+        ``same``, ``partial`` (less, and said so), ``boundary`` (a log that was cut between two
+        records), ``other`` (not covered by a checksum), or the name of the fault.
     faults : list of str
         Each with what it takes to make the mutant again.
     kept, sound : int
@@ -148,6 +148,8 @@ def _judge(
     if invented:
         return "silent_wrong", str(list(invented)[:3])
     if not found.complains and truth.values - found.values:
+        if specimen.appended and done.endswith("truncate"):
+            return "boundary", ""
         return "silent_partial", str(list((truth.values - found.values).items())[:3])
     return "partial", ""
 

@@ -79,6 +79,8 @@ class Specimen:
         By name; that called ``raw`` repairs no checksum.
     checked : bool
         Whether checksums cover every value, so that no wrong one may be returned.
+    appended : bool
+        Whether it grows record by record, so that a cut between two cannot be told.
     packed : bool
         Whether offsets in warnings are those of what the file unpacks to.
     observe : callable
@@ -89,6 +91,7 @@ class Specimen:
     files: Files
     damages: Mapping[str, Damage]
     checked: bool = True
+    appended: bool = False
     packed: bool = False
     observe: Callable[[Path], Observation] = field(default_factory=lambda: observe)
 
@@ -113,7 +116,7 @@ def _add_points(run: Run, values: Counter[Hashable]) -> None:
     for series in run.series:
         rows = zip(series.steps, series.values, series.wall_times, strict=True)
         for step, value, wall in rows:
-            point = (int(step) + series.shift, _bits(float(value)), float(wall))
+            point = (int(step) + series.shift, _bits(float(value)), _bits(float(wall)))
             values[series.writer, series.tag, point] += 1
 
 
@@ -126,7 +129,7 @@ def _add_logged(run: Run, values: Counter[Hashable]) -> list[ReadWarning]:
         for tag in tags:
             for row, (step, wall) in enumerate(zip(tag.steps, tag.wall_times, strict=True)):
                 cells = tuple((name, repr(column[row])) for name, column in tag.columns.items())
-                values[kind, tag.writer, tag.tag, int(step), float(wall), cells] += 1
+                values[kind, tag.writer, tag.tag, int(step), _bits(float(wall)), cells] += 1
     return lost
 
 
@@ -202,7 +205,9 @@ def specimens() -> dict[str, Specimen]:
     """All formats by name."""
     packed = gzip.compress(events(60), mtime=0)
     found = [
-        _specimen("events", {EVENTS: events(400)}, (EVENTS,), below=_RECORDS),
+        replace(
+            _specimen("events", {EVENTS: events(400)}, (EVENTS,), below=_RECORDS), appended=True
+        ),
         replace(
             _specimen("events_gzip", {EVENTS: packed}, (EVENTS,), below=_PACKED), packed=True
         ),
@@ -392,10 +397,12 @@ def _logs() -> list[Specimen]:
     run = "run-offline.wandb"
     content = (DATA / "logs" / run).read_bytes()
     below = {"records": repairs.mutated_wandb_record}
-    return [*found, _specimen("wandb_run", {run: content}, (run,), below=below)]
+    wandb = _specimen("wandb_run", {run: content}, (run,), below=below)
+    return [*found, replace(wandb, appended=True)]
 
 
 def _dump() -> Specimen:
     root = DATA / "damage" / "tfdbg2"
     files = {f"tfdbg2/{path.name}": path.read_bytes() for path in sorted(root.iterdir())}
-    return _specimen("debug_dump", files, tuple(files), observe=observe_dump, below=_RECORDS)
+    specimen = _specimen("debug_dump", files, tuple(files), observe=observe_dump, below=_RECORDS)
+    return replace(specimen, appended=True)

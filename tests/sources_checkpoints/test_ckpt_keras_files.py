@@ -305,6 +305,15 @@ def test_a_model_in_the_older_format(tmp_path: Path) -> None:
     assert (checkpoint.config["optimizer"], checkpoint.config["loss"]) == ("Adam", "mse")
 
 
+def test_bfloat16_in_the_older_format(tmp_path: Path) -> None:
+    """Keras stores it as two opaque bytes, and says nowhere what they are."""
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file["model_weights/out/out/kernel"] = np.array([1, np.inf], ml_dtypes.bfloat16)
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {}})
+    (tensor,) = only(read_checkpoints(Directory(tmp_path))).tensors
+    assert (tensor.dtype, tensor.pos_inf, tensor.max) == ("bfloat16", 1, 1.0)
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_an_archive(tmp_path: Path, method: int) -> None:
     (tmp_path / "ckpt_00040.keras").write_bytes(archive(weights(), method=method))

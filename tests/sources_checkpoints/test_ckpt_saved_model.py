@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from forensics.domain.run import CheckpointFormat, CheckpointStatus, StepSource, TensorKind
 from forensics.errors import Damaged
+from forensics.sources.checkpoints.farmhash import fingerprint64
 from forensics.sources.checkpoints.registry import open_checkpoint
 from forensics.sources.checkpoints.saved_model import SavedModel
 from forensics.sources.checkpoints.saved_model_file import read_keras_metadata, read_saved_model
@@ -135,6 +137,28 @@ def test_variables_of_another_model(unpacked: dict[str, Path], tmp_path: Path) -
     assert kernel in data
     pb.write_bytes(data.replace(kernel, message(2, dimensions(8, 4)) + number(3, 1)))
     assert "shape_mismatch" in {w.kind for w in scan(tmp_path).warnings}
+
+
+def test_variables_of_another_save(unpacked: dict[str, Path], tmp_path: Path) -> None:
+    """Sound files that do not belong together: the fingerprint tells."""
+    root = copied(unpacked["keras3"] / "export_2", tmp_path / "m")
+    other = unpacked["keras2"] / "export_2" / "variables"
+    for path in other.iterdir():
+        (root / "variables" / path.name).write_bytes(path.read_bytes())
+    result = scan(tmp_path)
+    assert {w.kind for w in result.warnings} == {"fingerprint_mismatch"}
+    assert result.checkpoints[0].status is CheckpointStatus.DAMAGED
+
+
+@pytest.mark.tf
+def test_fingerprints_are_those_of_tensorflow() -> None:
+    import tensorflow as tf
+
+    source = random.Random(3)
+    data = [source.randbytes(size) for size in [*range(200), 255, 256, 257, 5000]]
+    truth = tf.raw_ops.Fingerprint(data=tf.constant(data), method="farmhash64").numpy()
+    for item, bits in zip(data, truth, strict=True):
+        assert fingerprint64(item) == int.from_bytes(bits.tobytes(), "little"), len(item)
 
 
 def test_a_model_without_variables_is_no_checkpoint(tmp_path: Path) -> None:

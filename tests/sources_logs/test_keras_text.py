@@ -149,6 +149,32 @@ def test_samples_are_counted_in_batches(tmp_path: Path) -> None:
     assert run.config["steps_per_epoch"] == 4
 
 
+def test_bars_that_go_on_by_several_count_nobody_knows_what(tmp_path: Path) -> None:
+    """Keras 2.2 counted samples without saying so; later ones count groups of batches."""
+    bars = "".join(bar(n, 100, loss=n / 100) for n in (32, 64, 96, 100))
+    run = run_of(tmp_path, {"a.out": "".join(f"Epoch {e}/2\n{bars}\n" for e in (1, 2))})
+    assert points(run, "loss") == [(0, 1.0), (1, 1.0)]
+    assert {s.step_axis for s in run.series if len(s)} == {StepAxis.EPOCH}
+    assert "steps_per_epoch" not in run.config
+
+
+def test_one_line_per_epoch_of_old(tmp_path: Path) -> None:
+    text = "".join(
+        f"Epoch {e}/3\n - {e}s - loss: {1 / e:.4f} - acc: 0.5000 - val_loss: nan\n"
+        for e in (1, 2, 3)
+    )
+    run = run_of(tmp_path, {"a.out": text})
+    assert points(run, "loss") == [(0, 1.0), (1, 0.5), (2, 0.3333)]
+    assert first_bad(series(run, "val_loss")) == 0
+
+
+def test_a_learning_rate_is_one_of_epochs(tmp_path: Path) -> None:
+    text = "Epoch 1/2\n2/2 - 1s - 5ms/step - loss: 0.5000 - learning_rate: 1.0000e-03\n"
+    run = run_of(tmp_path, {"a.out": text})
+    assert points(run, "learning_rate") == [(0, 1e-3)]
+    assert not [s for s in run.series if s.tag.startswith("learning_rate (")]
+
+
 def test_terminate_on_nan_without_an_epoch_is_said(tmp_path: Path) -> None:
     text = "step 1 loss 2.0\nBatch 17: Invalid loss, terminating training\n"
     run = run_of(tmp_path, {"a.out": text})
@@ -165,7 +191,8 @@ def test_terminate_on_nan_that_raises(tmp_path: Path) -> None:
 
 
 def test_with_groups_of_batches_the_batch_is_not_exact(tmp_path: Path) -> None:
-    text = "Epoch 1/2\n" + bar(4, 100, loss=2.0) + bar(8, 100, loss=1.0)
+    bars = bar(4, 100, loss=2.0) + bar(8, 100, loss=1.0)
+    text = "Epoch 1/2\n" + bars.replace("[====>....] - ETA: 1s", "\u2501\u2501 1s 10ms/step")
     text += "Batch 11: Invalid loss, terminating training\n"
     loss = series(run_of(tmp_path, {"a.out": text}), "loss (running mean)")
     assert first_bad(loss) == 11
@@ -196,6 +223,14 @@ def test_a_hole_of_zeros_is_damage_with_its_place(tmp_path: Path) -> None:
     (warning,) = run.warnings
     assert (warning.kind, warning.offset) == ("hole", len(first))
     assert points(run, "loss") == [(0, 1.0), (2, 0.5)]
+
+
+def test_what_stands_behind_a_hole_is_of_an_unknown_epoch(tmp_path: Path) -> None:
+    first = "Epoch 1/9\n" + bar(1, 9, loss=2.0) + "\n"
+    rest = bar(5, 9, loss="nan") + bar(9, 9, loss="nan") + "\nEpoch 7/9\n" + bar(9, 9, loss=0.5)
+    run = run_of(tmp_path, {"a.out": first.encode() + bytes(4096) + rest.encode() + b"\n"})
+    assert points(run, "loss (running mean)") == [(0, 2.0), (62, 0.5)]
+    assert points(run, "loss") == [(6, 0.5)]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "latin-1"])

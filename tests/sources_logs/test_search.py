@@ -108,6 +108,17 @@ def test_of_a_very_long_log_beginning_and_end_are_read(
     assert (warning.kind, run.inputs[0].state) == ("limit", InputState.LIMIT)
 
 
+def test_after_what_was_left_out_the_epoch_is_unknown_until_one_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "BEGINNING", 2000)
+    monkeypatch.setattr(pieces, "END", 2000)
+    bars = "".join(f"\r{b}/999 [=>..] - ETA: 0s - loss: 1.5000" for b in range(1, 1000))
+    text = f"Epoch 1/3\n{bars}\nEpoch 2/3\n{bars}\n"
+    loss = series(run_of(tmp_path, {"a.out": text}), "loss (running mean)")
+    assert loss.steps.max() < 60
+
+
 def test_a_fifo_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "train.log")
     run = run_of(tmp_path, {"a.out": PROGRESS})

@@ -57,13 +57,15 @@ class Bucket:
         self._client = boto3.client("s3", endpoint_url=endpoint)
         self._client.create_bucket(Bucket=BUCKET)
 
-    def put(self, key: str, content: bytes) -> None:
-        self._client.put_object(Bucket=BUCKET, Key=key, Body=content)
+    def put(self, key: str, content: bytes, *, public: bool = False) -> None:
+        acl = "public-read" if public else "private"
+        self._client.put_object(Bucket=BUCKET, Key=key, Body=content, ACL=acl)
 
-    def put_tree(self, root: Path, prefix: str) -> str:
+    def put_tree(self, root: Path, prefix: str, *, public: bool = False) -> str:
         for file in sorted(root.rglob("*")):
             if file.is_file():
-                self.put(f"{prefix}/{file.relative_to(root).as_posix()}", file.read_bytes())
+                name = f"{prefix}/{file.relative_to(root).as_posix()}"
+                self.put(name, file.read_bytes(), public=public)
         return f"s3://{BUCKET}/{prefix}"
 
     def put_many(self, keys: Iterable[str], content: bytes) -> None:

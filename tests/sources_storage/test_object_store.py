@@ -16,6 +16,7 @@ from forensics.sources.storage.early import HELD
 from forensics.sources.storage.object_store import ObjectStore
 from tests.sources import event_writer as ew
 from tests.sources_storage.fake_filesystem import FakeFilesystem
+from tests.sources_storage.test_s3 import ARCHIVES, BUNDLES
 
 LABEL = "s3://bucket/run"
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -170,3 +171,52 @@ def test_of_files_that_may_be_no_logs_only_the_beginning_is_fetched() -> None:
     with pytest.raises(NothingToAnalyze):
         logdir.read_place(store(fake))
     assert [end - start for _, start, end in fake.requests] == [HEAD]
+
+
+@pytest.mark.parametrize("fault", ["refused", "broken", "gone", "short", "silent"])
+@pytest.mark.parametrize("root", [BUNDLES, ARCHIVES], ids=["bundles", "h5"])
+def test_a_fault_of_any_request_is_said_and_harms_nothing_else(root: Path, fault: str) -> None:
+    files = {
+        f"bucket/run/{f.relative_to(root).as_posix()}": f.read_bytes()
+        for f in root.rglob("*")
+        if f.is_file()
+    }
+    sound = FakeFilesystem(files)
+    whole = logdir.read_place(store(sound))
+    by_path = {i.path: i for i in whole.inputs}
+    for path in sorted({path for path, _, _ in sound.requests}):
+        fake = Faulty(files, path, fault)
+        run = logdir.read_place(store(fake))
+        hit = path.removeprefix("bucket/run/")
+        told = {w.path for w in run.warnings} | {
+            i.path for i in run.inputs if i.state is not InputState.COMPLETE
+        }
+        assert any(hit.startswith(p.removesuffix(".index")) for p in told), (hit, run.warnings)
+        for other in run.inputs:
+            if other.path != hit and not _of_one(hit, other.path):
+                assert other == by_path[other.path]
+
+
+def _of_one(hit: str, path: str) -> bool:
+    """Whether two files are of one checkpoint."""
+    return hit.partition(".")[0] == path.partition(".")[0]
+
+
+class Faulty(FakeFilesystem):
+    """Every request for one file goes wrong."""
+
+    def __init__(self, files: dict[str, bytes], path: str, fault: str) -> None:
+        super().__init__(files)
+        self._path, self._fault = path, fault
+
+    def cat_file(self, path: str, start: int, end: int) -> bytes:
+        data = super().cat_file(path, start, end)
+        if path != self._path:
+            return data
+        if self._fault == "refused":
+            raise PermissionError("Access Denied")
+        if self._fault == "broken":
+            raise RuntimeError("the connection broke")
+        if self._fault == "gone":
+            raise FileNotFoundError(path)
+        return data[: len(data) // 2] if self._fault == "short" else b""

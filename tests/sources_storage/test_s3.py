@@ -103,12 +103,34 @@ def test_nothing_is_there(s3: Bucket, url: str) -> None:
 
 
 def test_without_credentials(s3: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = s3.put_tree(BUNDLES, "run")
+    url = s3.put_tree(BUNDLES, "run", public=True)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("HOME", "/nonexistent")
-    with pytest.raises(UsageError, match="no credentials in the environment"):
+    with pytest.raises(UsageError, match=r"no credentials in the .* FSSPEC_S3_ANON=true"):
         read(url)
+    # as it says; read when fsspec is imported
+    monkeypatch.setenv("FSSPEC_S3_ANON", "true")
+    code = f"import forensics; assert forensics.read({url!r}).series"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_objects_that_may_not_be_read(s3: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    (events,) = (BUNDLES / "logs").iterdir()
+    s3.put("run/a.tfevents", events.read_bytes())
+    s3.put("run/b.tfevents", events.read_bytes(), public=True)
+    monkeypatch.setattr("fsspec.config.conf", {"s3": {"anon": True}})
+    run = read(f"s3://{BUCKET}/run")
+    assert [i.state for i in run.inputs] == [InputState.DENIED, InputState.COMPLETE]
+    assert [(w.path, w.detail) for w in run.warnings] == [
+        ("a.tfevents", "this file cannot be read: access is denied")
+    ]
+
+
+def test_a_profile_that_is_not_there(s3: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(UsageError, match=r"no credentials can be had .*nobody"):
+        read(f"s3://{BUCKET}/run")
 
 
 def test_a_replay_needs_a_copy(s3: Bucket) -> None:

@@ -13,7 +13,7 @@ from forensics.sources.checkpoints.bundle_index import BundleIndex, read_index
 from forensics.sources.checkpoints.bundle_meaning import BundleMeaning
 from forensics.sources.checkpoints.bundle_slices import Slice, Stream, joined
 from forensics.sources.checkpoints.bundle_strings import strings, verify_variants
-from forensics.sources.checkpoints.bundle_table import FOOTER_BYTES, is_table
+from forensics.sources.checkpoints.bundle_table import is_table_file
 from forensics.sources.checkpoints.checkpoint_format import Claim, OpenCheckpoint, Unopened
 from forensics.sources.checkpoints.dtypes import numpy_dtype
 from forensics.sources.checkpoints.file_pieces import (
@@ -25,7 +25,7 @@ from forensics.sources.checkpoints.file_pieces import (
 from forensics.sources.checkpoints.object_graph import GRAPH_KEY
 from forensics.sources.checkpoints.stored_tensor import StoredTensor
 from forensics.sources.checksum import crc32c
-from forensics.sources.storage.blob import IN_MEMORY, Blob, NotRegular
+from forensics.sources.storage.blob import IN_MEMORY, Blob
 from forensics.sources.storage.place import Place
 
 INDEX_KIND, DATA_KIND = "checkpoint_index", "checkpoint_data"
@@ -44,7 +44,7 @@ class TensorBundle:
                 shards.setdefault(match[1], []).append(name)
         indexed = {name.removesuffix(_INDEX) for name in names if name.endswith(_INDEX)}
         for prefix in sorted(indexed | shards.keys()):
-            if prefix in shards or _is_index(prefix + _INDEX, place):
+            if prefix in shards or is_table_file(prefix + _INDEX, place):
                 index = [prefix + _INDEX] if prefix in indexed else []
                 files = (*index, *shards.get(prefix, ()))
                 yield Claim(prefix, CheckpointFormat.TENSOR_BUNDLE, files)
@@ -84,16 +84,6 @@ def list_bundle(checkpoint: OpenCheckpoint, prefix: str) -> BundleMeaning | None
         else:
             checkpoint.stored.append(_whole(entry, shards[entry.shard]))
     return BundleMeaning(index, graph, prefix)
-
-
-def _is_index(name: str, place: Place) -> bool:
-    """Whether a ``.index`` without data shards is a bundle's."""
-    try:
-        with place.open(name) as blob:
-            tail = min(blob.size, FOOTER_BYTES)
-            return is_table(blob.read(blob.size - tail, tail))
-    except (OSError, NotRegular, Damaged):
-        return False
 
 
 def _read_index(checkpoint: OpenCheckpoint, name: str) -> BundleIndex:

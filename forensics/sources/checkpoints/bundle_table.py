@@ -19,6 +19,8 @@ from typing import NamedTuple
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.snappy import decompress
 from forensics.sources.checksum import crc32c, unmask
+from forensics.sources.storage.blob import NotRegular
+from forensics.sources.storage.place import Place
 from forensics.sources.wire import varint
 
 PLAIN, SNAPPY = 0, 1
@@ -48,6 +50,16 @@ class Row(NamedTuple):
 def is_table(data: bytes | memoryview) -> bool:
     """Whether `data` ends with a table's magic number."""
     return len(data) >= FOOTER_BYTES and bytes(data[-8:]) == MAGIC
+
+
+def is_table_file(name: str, place: Place) -> bool:
+    """Whether a file ends like a table; what cannot be read does not."""
+    try:
+        with place.open(name) as blob:
+            tail = min(blob.size, FOOTER_BYTES)
+            return is_table(blob.read(blob.size - tail, tail))
+    except (OSError, NotRegular, Damaged):
+        return False
 
 
 class Table:

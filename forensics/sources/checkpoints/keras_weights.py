@@ -25,12 +25,15 @@ from forensics.sources.checkpoints.keras_config import legacy_settings
 from forensics.sources.checkpoints.optimizers import is_optimizer_name, optimizer_class
 from forensics.sources.checkpoints.parts import Part
 from forensics.sources.checkpoints.steps import Counters
+from forensics.sources.checkpoints.stored_tensor import StoredTensor
 from forensics.sources.checkpoints.tensor_names import kind_by_name
 from forensics.sources.storage.place import Place
 
 _LEGACY_OPTIMIZER = "optimizer_weights/"
 _LEGACY_ITERATIONS = re.compile(r"(^|/)(iteration|iterations|iter)(:0)?$")
 _SUFFIXES = (".h5", ".hdf5")
+_OLDER = frozenset({"layer_names", "layer_names0", "model_config"})
+"""Texts of the root group in the older format."""
 _LISTS = re.compile(r"weight_names\d*")
 _WRAPPED = "inner_optimizer"
 # Own variables of a LossScaleOptimizer: its four, then iterations and rate of the wrapped one.
@@ -65,8 +68,8 @@ class WeightsFile:
 
 def is_keras_weights(content: H5Content) -> bool:
     """Whether an HDF5 file is a checkpoint of Keras, not somebody's data set."""
-    listed = {"layer_names", "layer_names0", "model_config"}
-    return bool(content.root & _KERAS_ROOTS or listed & content.attributes.get("", {}).keys())
+    texts = content.attributes.get("", {}).keys()
+    return bool(content.root & _KERAS_ROOTS or _OLDER & texts)
 
 
 def add_weights(content: H5Content, checkpoint: OpenCheckpoint) -> None:
@@ -77,13 +80,27 @@ def add_weights(content: H5Content, checkpoint: OpenCheckpoint) -> None:
         for missing in unlisted(content):
             detail = f"the file lists {missing!r}, and it is not there"
             checkpoint.contents.lose(checkpoint.claim.name, "missing_tensor", detail)
-    checkpoint.stored.extend(content.tensors)
+    checkpoint.stored.extend(_with_bfloat16(content))
     checkpoint.parallel = True
     texts = {
         path: {k: v[0] for k, v in found.items() if len(v) == 1}
         for path, found in content.attributes.items()
     }
     checkpoint.judge = partial(judge, checkpoint.claim.name, texts)
+
+
+def _with_bfloat16(content: H5Content) -> list[StoredTensor]:
+    """Name the dtype of tensors whose dtype the older format loses.
+
+    Of all the dtypes that variables of Keras can have, bfloat16 is the only one of two bytes that
+    HDF5 has not.
+    """
+    if not _OLDER & content.attributes.get("", {}).keys():
+        return content.tensors
+    return [
+        replace(tensor, dtype="bfloat16") if content.opaque.get(tensor.name) == 2 else tensor
+        for tensor in content.tensors
+    ]
 
 
 def unlisted(content: H5Content) -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from forensics.domain.run import TensorKind
 from forensics.errors import Damaged
+from forensics.sources.checkpoints.optimizers import is_optimizer_name
 from forensics.sources.typed_fields import fields, message_field, number_field, text_field
 from forensics.sources.wire import VARINT
 
@@ -210,16 +211,28 @@ def _optimizer(nodes: list[Node], number: int) -> Optimizer:
     node = nodes[number]
     iterations = node.child(_ITERATION_EDGES)
     learning_rate = node.child(_LEARNING_RATE_EDGES)
-    name = None
-    if iterations is not None:
-        full = next((full for _, full, _ in nodes[iterations].attributes), "")
-        name = full.split("/")[0] if "/" in full else None
     return Optimizer(
-        name,
+        _name_of(nodes, node, iterations),
         _key(nodes, iterations),
         _key(nodes, learning_rate),
         any(_is_optimizer(nodes[to]) for _, to in node.children if to != number),
     )
+
+
+def _name_of(nodes: list[Node], node: Node, iterations: int | None) -> str | None:
+    """Name that an optimizer has given to its variables: to its counter, or to a slot (Keras 2)."""
+    lists = [to for name, to in node.children if name == "_variables"]
+    slots = [to for number in lists for _, to in nodes[number].children] + node.slots
+    owned = [_full_name(nodes, slot).split("/") for slot in slots]
+    if iterations is not None and "/" in (full := _full_name(nodes, iterations)):
+        return full.split("/")[0]
+    return next(
+        (parts[0] for parts in owned if len(parts) > 1 and is_optimizer_name(parts[0])), None
+    )
+
+
+def _full_name(nodes: list[Node], number: int) -> str:
+    return next((full for _, full, _ in nodes[number].attributes), "")
 
 
 def _key(nodes: list[Node], number: int | None) -> str | None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from forensics.errors import Damaged
+from forensics.sources.checkpoints.file_pieces import file_pieces, read_piece
+from forensics.sources.checkpoints.stored_tensor import PIECE
 from forensics.sources.storage.blob import Blob
 
 
@@ -19,7 +23,7 @@ class Part:
 
     def __init__(self, blob: Blob, start: int = 0, size: int | None = None) -> None:
         self.name = blob.name
-        self._whole = blob.whole  # Where it is held as a whole, its size is known only then.
+        self._whole = blob.whole
         self.size = blob.size - start if size is None else size
         self._blob, self._start = blob, start
 
@@ -32,12 +36,15 @@ class Part:
             It does not hold them, or they cannot be read.
         """
         _check(self.name, self.place(0), self.size, offset, count)
-        try:
-            return self._blob.read(self._start + offset, count)
-        except OSError as error:
-            why = error.strerror or type(error).__name__
-            where = self.place(offset)
-            raise Damaged(self.name, where, "read_error", f"it cannot be read: {why}") from None
+        return read_piece(self._blob, self._start + offset, count)
+
+    def pieces(self, offset: int, count: int) -> Iterator[memoryview]:
+        """`count` bytes from `offset`, at most `PIECE` at a time, or `Damaged`."""
+        _check(self.name, self.place(0), self.size, offset, count)
+        start = self._start + offset
+        if self._whole is not None:
+            return sliced(memoryview(self._whole)[start : start + count])
+        return file_pieces(self._blob, start, count)
 
     @property
     def descriptor(self) -> tuple[int, int] | None:
@@ -79,9 +86,18 @@ class Inflated:
         _check(self.name, self._start, self.size, offset, count)
         return self._data[offset : offset + count]
 
+    def pieces(self, offset: int, count: int) -> Iterator[memoryview]:
+        """`count` bytes from `offset`, at most `PIECE` at a time, or `Damaged`."""
+        return sliced(self.read(offset, count))
+
     def place(self, offset: int) -> int:
         """Offset in the file: where the compressed content begins."""
         return self._start
+
+
+def sliced(data: memoryview) -> Iterator[memoryview]:
+    """Cut what is in memory into pieces."""
+    return (data[start : start + PIECE] for start in range(0, len(data), PIECE))
 
 
 def _check(name: str, start: int, size: int, offset: int, count: int) -> None:

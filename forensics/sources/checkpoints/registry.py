@@ -20,6 +20,7 @@ from forensics.sources.checkpoints.orbax.checkpoint import Orbax
 from forensics.sources.checkpoints.recorded_state import RecordedState
 from forensics.sources.checkpoints.safetensors_files import Safetensors
 from forensics.sources.checkpoints.saved_model import SavedModel
+from forensics.sources.checkpoints.saver_v1 import SaverV1
 from forensics.sources.storage.place import Place
 
 FORMATS: tuple[Format, ...] = (
@@ -32,6 +33,7 @@ FORMATS: tuple[Format, ...] = (
     RecordedState(),
     WeightsFile(),
     Safetensors(),
+    SaverV1(),
 )
 """What consists of several files comes first, so that none of them is read by itself."""
 

@@ -17,6 +17,7 @@ from forensics.sources.checkpoints.checkpoint_format import (
     Unopened,
 )
 from forensics.sources.checkpoints.contents import Contents
+from forensics.sources.checkpoints.farmhash import fingerprint64
 from forensics.sources.checkpoints.keras_config import parse_json, settings
 from forensics.sources.checkpoints.saved_model_file import (
     SavedModelFile,
@@ -26,14 +27,19 @@ from forensics.sources.checkpoints.saved_model_file import (
 from forensics.sources.checkpoints.saved_variables import compare_variables
 from forensics.sources.checkpoints.strict_json import mapping
 from forensics.sources.graphs.settings import settings_of_graphs
+from forensics.sources.storage.blob import NotRegular
 from forensics.sources.storage.place import Place
-from forensics.sources.typed_fields import fields
+from forensics.sources.typed_fields import fields, number_field
 
 _T = TypeVar("_T")
 
 KIND = CheckpointFormat.SAVED_MODEL.value
 _MODEL, _METADATA, _FINGERPRINT = "saved_model.pb", "keras_metadata.pb", "fingerprint.pb"
 _VARIABLES = "variables/variables"
+_OF_VARIABLES = 5
+"""Field ``checkpoint_hash`` of ``FingerprintDef``: Fingerprint64 of the index of the variables."""
+_MAX_HASHED = 8 << 20
+"""Bytes of an index that is fingerprinted, in plain Python: a second or two."""
 
 
 class SavedModel:
@@ -65,7 +71,8 @@ class SavedModel:
             detail = f"the model has {len(model.variables)} variables, and none was saved"
             checkpoint.contents.lose(f"{folder}{_VARIABLES}.index", "missing_index", detail)
         metadata = _beside(checkpoint, folder + _METADATA, read_keras_metadata)
-        _beside(checkpoint, folder + _FINGERPRINT, _check_fields)
+        fingerprint = _beside(checkpoint, folder + _FINGERPRINT, _fingerprint_of_variables)
+        _check_fingerprint(checkpoint, f"{folder}{_VARIABLES}.index", fingerprint)
         texts = [*(metadata or ()), *(model.metadata if model else ())]
         config = {**_graph_config(checkpoint, files[0], model), **_keras_config(texts)}
         meaning = list_bundle(checkpoint, folder + _VARIABLES) if stored else None
@@ -112,9 +119,29 @@ def _beside(checkpoint: OpenCheckpoint, name: str, read: Callable[[bytes, str], 
         return None
 
 
-def _check_fields(data: bytes, path: str) -> int:
-    """Count the fields of a message: all of it must be one."""
-    return sum(1 for _ in fields(data, (0, len(data)), path))
+def _fingerprint_of_variables(data: bytes, path: str) -> int:
+    """Read the fingerprint of the variables' index; 0 where there is none."""
+    found = 0
+    for part in fields(data, (0, len(data)), path):
+        if part.number == _OF_VARIABLES:
+            found = number_field(part, path)
+    return found
+
+
+def _check_fingerprint(checkpoint: OpenCheckpoint, name: str, fingerprint: int | None) -> None:
+    """Record variables that are not those that the model was saved with."""
+    if not fingerprint or name not in checkpoint.claim.files:
+        return
+    try:
+        with checkpoint.place.open(name) as blob:
+            if blob.size > _MAX_HASHED or blob.whole is None:
+                return
+            found = fingerprint64(blob.whole)
+    except (OSError, NotRegular):
+        return  # Said when the variables are read.
+    if found != fingerprint:
+        detail = "these are not the variables that the model was saved with, by its fingerprint"
+        checkpoint.contents.lose(name, "fingerprint_mismatch", detail)
 
 
 def _graph_config(

@@ -9,7 +9,6 @@ from forensics.sources.checkpoints.parts import Inflated, Part
 from forensics.sources.checkpoints.zip_directory import STORED, Member
 from forensics.sources.storage.blob import Blob
 
-_PIECE = 1 << 20
 _DEFLATE_RATIO = 1032
 """No deflate stream expands further (zlib's technical details)."""
 
@@ -30,11 +29,11 @@ def open_member(blob: Blob, member: Member, most: int) -> Part | Inflated:
     """
     if member.method != STORED:
         return Inflated(blob.name, member.start, inflate(blob, member, most))
-    crc = 0
-    for start in range(member.start, member.start + member.stored, _PIECE):
-        crc = zlib.crc32(blob.read(start, min(_PIECE, member.start + member.stored - start)), crc)
+    part, crc = Part(blob, member.start, member.stored), 0
+    for piece in part.pieces(0, part.size):
+        crc = zlib.crc32(piece, crc)
     _verify(blob, member, crc)
-    return Part(blob, member.start, member.stored)
+    return part
 
 
 def member_bytes(blob: Blob, member: Member, most: int) -> bytes:
@@ -54,8 +53,7 @@ def inflate(blob: Blob, member: Member, most: int) -> bytes:
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     parts, left = [], member.size + 1
     try:
-        for start in range(member.start, member.start + member.stored, _PIECE):
-            piece = blob.read(start, min(_PIECE, member.start + member.stored - start))
+        for piece in Part(blob, member.start, member.stored).pieces(0, member.stored):
             parts.append(stream.decompress(piece, left))
             left -= len(parts[-1])
             if left <= 0 or stream.unused_data or stream.unconsumed_tail:

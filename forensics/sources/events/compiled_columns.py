@@ -7,7 +7,6 @@ whatever it cannot verify to the search of `RecordReader`: results are the same 
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +78,7 @@ class CompiledColumns(EventCollector):
 
     def clear(self) -> None:
         """Forget everything but the memory: many files are read with the same."""
-        self.faults, self.other, self.n_events = [], Counter(), 0
+        super().clear()
         self._chunks.clear()
         self._arrays["SLOTS"].fill(-1)
         for name in ("N_EVENTS", "N_UNVERIFIED", "N_ROWS", "N_BLOBS", "N_TAGS", "STORED"):

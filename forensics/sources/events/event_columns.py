@@ -90,6 +90,10 @@ class EventCollector(ABC):
         self.other: Counter[str] = Counter()
         self.n_events = 0
 
+    def clear(self) -> None:
+        """Forget all that was collected."""
+        self.faults, self.other, self.n_events = [], Counter(), 0
+
     def take(self, block: Block) -> None:
         """Add the events of a block of records."""
         for start, end in zip(block.starts, block.ends, strict=True):

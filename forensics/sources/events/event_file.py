@@ -6,11 +6,12 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
 
 from forensics.domain.run import InputFile, InputState, ReadWarning
 from forensics.sources.events.blob_index import BlobIndex
 from forensics.sources.events.columns import Columns
-from forensics.sources.events.event_stream import Hashing, Stream, read_stream
+from forensics.sources.events.event_stream import Hashing, Stream, Workspace, read_stream
 from forensics.sources.events.records import MAX_LENGTH
 from forensics.sources.events.tiers import PAYS, Tier, kernels
 from forensics.sources.storage.blob import NotRegular
@@ -19,8 +20,7 @@ from forensics.sources.storage.place import Place
 KIND = "events"
 _MAX_WARNINGS = 20
 """Damaged places of one file that are listed one by one."""
-_TOGETHER = 2
-"""Files from which several are read at a time."""
+_MOST_THREADS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +95,25 @@ def read_event_files(
     how : Reading
     """
     pending = _pending(place, names) if kernels(how.tier, 0) is None else 0
-    if len(names) < _TOGETHER or kernels(how.tier, pending) is None:
+    module = kernels(how.tier, pending)
+    if module is None:
         return [read_event_file(place, name, how) for name in names]
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(lambda name: read_event_file(place, name, how), names))
+    workspaces: SimpleQueue[Workspace] = SimpleQueue()
+
+    def work(name: str) -> EventFile:
+        try:
+            workspace = workspaces.get_nowait()
+        except Empty:
+            workspace = Workspace(module, how.verified_length)
+        try:
+            return _read(place, name, how, workspace)
+        finally:
+            workspaces.put(workspace)
+
+    with ThreadPoolExecutor(min(len(names), os.cpu_count() or 1, _MOST_THREADS) or 1) as pool:
+        return list(pool.map(work, names))
 
 
 def _pending(place: Place, names: Iterable[str]) -> int:
@@ -134,10 +147,16 @@ def read_event_file(place: Place, name: str, how: Reading = _EVERYTHING) -> Even
     EventFile
         Never raises for what the file holds: damage, refusal and limits are warnings.
     """
+    return _read(place, name, how, None)
+
+
+def _read(place: Place, name: str, how: Reading, workspace: Workspace | None) -> EventFile:
     try:
         with place.open(name) as blob:
+            if workspace is None and (module := kernels(how.tier, blob.size)) is not None:
+                workspace = Workspace(module, how.verified_length)
             hashing = Hashing(blob, wanted=how.hashed)
-            stream = read_stream(blob, kernels(how.tier, blob.size), how.verified_length)
+            stream = read_stream(blob, workspace, how.verified_length)
             hashing.finish()
             changed = blob.changed or stream.size != blob.size
             state = _state(stream, changed)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forensics.errors import Damaged
 from forensics.sources.events.event_columns import Content, EventCollector, EventColumns
@@ -14,7 +14,7 @@ from forensics.sources.events.records import HEADER, RecordReader
 from forensics.sources.events.span_checksums import header_verifies
 from forensics.sources.storage.blob import Blob
 from forensics.sources.storage.gzip_stream import MAGIC, Unpacker
-from forensics.sources.storage.windows import examine_file
+from forensics.sources.storage.windows import Buffer, examine_file
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -51,8 +51,39 @@ class Stream:
     stopped: Damaged | None = None
 
 
-def read_stream(blob: Blob, kernels: ModuleType | None, verified_length: int) -> Stream:
-    """Read an event file, plain or gzip'd (told by its first bytes), by the given tier.
+class Workspace:
+    """Memory that event files are read with by kernels, one after the other.
+
+    Parameters
+    ----------
+    kernels : module
+        The compiled tier.
+    verified_length : int
+        Bytes of the longest record that is verified.
+    """
+
+    def __init__(self, kernels: ModuleType, verified_length: int) -> None:
+        self._records = kernels.CompiledRecords
+        self._verified_length = verified_length
+        self.buffer = Buffer()
+        self.columns: EventCollector = kernels.CompiledColumns(verified_length)
+
+    def records(self, size: int | None) -> Any:
+        """Make a reader of records for the next file."""
+        self.columns.clear()
+        return self._records(self.columns, size, self._verified_length)
+
+
+def read_stream(blob: Blob, workspace: Workspace | None, verified_length: int) -> Stream:
+    """Read an event file, plain or gzip'd (told by its first bytes).
+
+    Parameters
+    ----------
+    blob : Blob
+    workspace : Workspace or None
+        None reads in pure Python.
+    verified_length : int
+        Bytes of the longest record that is verified.
 
     Raises
     ------
@@ -60,25 +91,23 @@ def read_stream(blob: Blob, kernels: ModuleType | None, verified_length: int) ->
         It cannot be read.
     """
     descriptor = blob.descriptor
-    if kernels is None or descriptor is None or _is_packed(blob.head(HEADER)):
-        return _read_pieces(blob, kernels, verified_length)
-    columns = kernels.CompiledColumns(verified_length)
-    records = kernels.CompiledRecords(columns, blob.size, verified_length)
-    size = examine_file(descriptor, blob.size, records)
-    return Stream(columns.content(), records, size)
+    if workspace is None or descriptor is None or _is_packed(blob.head(HEADER)):
+        return _read_pieces(blob, workspace, verified_length)
+    records = workspace.records(blob.size)
+    size = examine_file(descriptor, blob.size, records, workspace.buffer)
+    return Stream(workspace.columns.content(), records, size)
 
 
-def _read_pieces(blob: Blob, kernels: ModuleType | None, verified_length: int) -> Stream:
+def _read_pieces(blob: Blob, workspace: Workspace | None, verified_length: int) -> Stream:
     pieces = blob.pieces()
     first = next(pieces, b"")
     packed = _is_packed(first[:HEADER])
     known = None if packed else blob.size
     columns: EventCollector
-    if kernels is None:
+    if workspace is None:
         columns, records = EventColumns(), RecordReader(known, verified_length)
     else:
-        columns = kernels.CompiledColumns(verified_length)
-        records = kernels.CompiledRecords(columns, known, verified_length)
+        columns, records = workspace.columns, workspace.records(known)
     unpacked = _Unpacked(chain([first], pieces), Unpacker(blob.name, blob.size) if packed else None)
     for piece in unpacked.pieces():
         for block in records.feed(piece):

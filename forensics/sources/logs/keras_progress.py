@@ -45,6 +45,10 @@ _RATE = re.compile(
     re.IGNORECASE,
 )
 _SAMPLES = re.compile(r"\s{0,4}Train on \d{1,12} samples")
+_OLD = re.compile(r" - \d{1,9}(?:s|ms|us)\b")
+"""How ``verbose=2`` began before it told the number of batches."""
+_OF_EPOCHS = frozenset({"lr", "learning_rate"})
+"""What callbacks add at the end of an epoch."""
 MOST_METRICS, MOST_UPDATES = 200, 2_000_000
 """Names of metrics that are kept, and redrawings: those after them are not."""
 
@@ -68,6 +72,8 @@ class Training:
         Epochs that were wanted.
     samples : bool
         Whether positions count samples.
+    bracketed : bool
+        Whether bars are drawn as ``[===>...]``, as every Keras before 3 does.
     watched : bool
         Whether `TerminateOnNaN` looked at the loss of every batch.
     lengths : dict from int to int
@@ -77,6 +83,7 @@ class Training:
     total: int
     epoch: int = -1
     samples: bool = False
+    bracketed: bool = False
     watched: bool = False
     ended: dict[str, Curve] = field(default_factory=dict)
     drawn: dict[str, _Column] = field(default_factory=dict)
@@ -102,11 +109,15 @@ class Training:
         return -(-lengths.pop() // size)
 
     def _unit(self) -> int | None:
-        """How much is counted per batch: 1, or the size of a batch of samples, if it shows."""
-        if not self.samples:
-            return 1
+        """How much is counted per batch: 1, or the size of a batch of samples, if it shows.
+
+        Bars of old that go on by several at a time count samples or, in groups, batches: unknown.
+        """
         inner = [p for p in self.positions if p not in set(self.lengths.values())]
-        return gcd(*inner) if len(inner) > 1 else None
+        apart = gcd(*inner) if len(inner) > 1 else None
+        if self.samples:
+            return apart
+        return None if self.bracketed and apart is not None and apart > 1 else 1
 
     def _running(self) -> Iterable[Curve]:
         unit = self._unit()
@@ -163,6 +174,7 @@ class KerasProgress:
         self._updates = 0
         self._headed = False
         self._samples = False
+        self._lost = False
         self._reset()
 
     def _reset(self) -> None:
@@ -183,6 +195,8 @@ class KerasProgress:
         drawn = _DRAWN.match(text)
         if drawn is not None:
             return self._progress(drawn, text)
+        if self._headed and text.startswith(" - "):
+            return self._old_summary(text)
         if "Epoch" in text:
             header = _EPOCH.fullmatch(text)
             if header is not None:
@@ -202,10 +216,12 @@ class KerasProgress:
         self._end_epoch()
 
     def interrupt(self) -> None:
-        """Note that lines are missing here."""
-        self._reset()
+        """Note that lines are missing here: which epoch goes on is not known until one begins."""
+        self._end_epoch()
+        self._lost = True
 
     def _header(self, epoch: int, total: int) -> None:
+        self._lost = False
         current = self.trainings[-1] if self.trainings else None
         untouched = not (self._seen or self._stopped)
         if self._headed and current is not None and untouched and current.epoch == epoch:
@@ -222,8 +238,8 @@ class KerasProgress:
         found = _values(text[match.end() :])
         if found is None:
             return False
-        if not found:
-            return True  # of `predict`, or before the first metric
+        if not found or self._lost:
+            return True  # of `predict`, or before the first metric, or of an unknown epoch
         done = int(match[1])
         total = None if match[2] == "Unknown" else int(match[2])
         if not self.trainings:
@@ -233,7 +249,18 @@ class KerasProgress:
             self.trainings[-1].epoch += 1
         if self._foreign(done, total, found):
             return True
+        if text[match.end() :].startswith(" ["):
+            self.trainings[-1].bracketed = True
         self._update(done, total, found, "/sample" in text)
+        return True
+
+    def _old_summary(self, text: str) -> bool:
+        """Take an epoch's line of ``verbose=2`` that has no position."""
+        match = _OLD.match(text)
+        found = _values(text[match.end() :]) if match is not None else None
+        if found is None or self._lost or self._seen:
+            return match is not None
+        self._seen, self._complete = found, True
         return True
 
     def _begins_anew(self, done: int, total: int | None, found: Mapping[str, float]) -> bool:
@@ -254,8 +281,7 @@ class KerasProgress:
 
     def _update(self, done: int, total: int | None, found: dict[str, float], samples: bool) -> None:
         training = self.trainings[-1]
-        if samples and not training.samples:
-            training.samples = True
+        training.samples = training.samples or samples
         again = self._complete
         self._seen, self._done = found, done
         if total is not None:
@@ -264,7 +290,7 @@ class KerasProgress:
         training.positions[done] += 1
         if not again and not self._stopped:
             for name, value in found.items():
-                if not name.startswith("val_"):
+                if not name.startswith("val_") and name not in _OF_EPOCHS:
                     self._draw(training, name, done, value)
 
     def _draw(self, training: Training, name: str, done: int, value: float) -> None:
@@ -281,9 +307,9 @@ class KerasProgress:
 
     def _stop(self, batch: int) -> None:
         """Take the batch at which `TerminateOnNaN` saw the loss."""
-        if not self.trainings:
+        if not self.trainings or self._lost:
             self.undated = batch
-        if not self.trainings or self._stopped:
+        if not self.trainings or self._stopped or self._lost:
             return
         training = self.trainings[-1]
         column = training.drawn.get("loss")
@@ -314,7 +340,7 @@ class KerasProgress:
             training = self.trainings[-1]
             went_on = self._length is None and following == training.epoch + 1
             length = self._done if went_on else self._length
-            if length is not None:
+            if length:
                 training.lengths[training.epoch] = length
             if self._complete or went_on:
                 self._keep(training)
@@ -343,4 +369,4 @@ def _values(rest: str) -> dict[str, float] | None:
             found[match[1]] = float(match[2])
         else:
             timed = timed or _TIMED.search(part) is not None
-    return found if timed else None
+    return found if timed or parts[0] == "" else None

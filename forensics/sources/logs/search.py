@@ -17,6 +17,7 @@ from forensics.sources.logs import (
     level_log,
     mlflow_store,
     notebook,
+    pieces,
     text_file,
     wandb_files,
     wandb_run,
@@ -190,9 +191,10 @@ class _Search:
         reading = sniff(blob, head) if head else None
         if reading is None:
             return LogFile()
-        if blob.size > self._left:
+        wanted = min(blob.size, pieces.BEGINNING + pieces.END)
+        if wanted > self._left:
             return self._over(blob)
-        self._left -= blob.size
+        self._left -= wanted
         return reading(blob)
 
     def _denied(self, name: str, why: str) -> None:

@@ -13,6 +13,9 @@ from collections.abc import Iterator
 MOST_CHARACTERS = 8192
 """Characters of a line that are looked at: a progress bar has some hundred."""
 _BREAK = re.compile("[\r\n\x08\x00\x0b\x0c]+")
+HOLE = "\x1a"
+"""A line that stands for a stretch of zero bytes: lines are missing there."""
+_HOLE = re.compile("\0{512,}")
 _ESCAPE = re.compile(
     r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)|[@-_])"
 )
@@ -57,6 +60,8 @@ class Lines:
     def feed(self, piece: bytes) -> Iterator[str]:
         """Yield the lines that are ended within or before this piece, without empty ones."""
         text = self._rest + self._decoder.decode(piece)
+        if "\0" in text:
+            text = _HOLE.sub(f"\n{HOLE}\n", text)
         parts = _BREAK.split(text)
         self._rest = parts.pop()[:MOST_CHARACTERS]
         for part in parts:

@@ -11,6 +11,7 @@ from forensics.sources.logs.channels import channel_of
 from forensics.sources.logs.curve import Curve, LogWriter
 from forensics.sources.logs.keras_progress import KerasProgress
 from forensics.sources.logs.loop_lines import LoopLines
+from forensics.sources.logs.text_lines import HOLE
 
 MOST_CHANNELS, MOST_TRAININGS = 64, 64
 """Processes and trainings of one file that are told apart."""
@@ -43,6 +44,9 @@ class TextLog:
     def take(self, lines: Iterable[str]) -> None:
         """Take lines."""
         for line in lines:
+            if line == HOLE:
+                self.gap()
+                continue
             mark, text = channel_of(line)
             process = self._processes.get(mark)
             if process is None:

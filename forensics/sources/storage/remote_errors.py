@@ -19,7 +19,7 @@ _UNREACHABLE = (
     "ConnectionError", "TimeoutError", "ServerDisconnectedError", "HTTPClientError",
     "ConnectError", "ConnectTimeout", "gaierror",
 )  # fmt: skip
-_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")
+_BAD_CREDENTIALS = ("PartialCredentialsError", "ProfileNotFound", "DefaultCredentialsError")
 
 
 def without_secrets(text: str) -> str:
@@ -37,8 +37,10 @@ def reason(error: BaseException) -> str:
         return "there is nothing of this name"
     if isinstance(error, PermissionError):
         return "access is denied"
-    if kinds.intersection(_NO_CREDENTIALS):
-        return f"no credentials in the environment ({without_secrets(str(error))})"
+    if "NoCredentialsError" in kinds:
+        return "no credentials in the environment (for a public bucket set FSSPEC_S3_ANON=true)"
+    if kinds.intersection(_BAD_CREDENTIALS):
+        return f"no credentials can be had from the environment ({without_secrets(str(error))})"
     if kinds.intersection(_UNREACHABLE):
         return f"the server cannot be reached ({type(error).__name__})"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

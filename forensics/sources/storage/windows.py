@@ -36,7 +36,23 @@ class Examiner(Protocol):
         """Look at the next bytes; return how many are done with."""
 
 
-def examine_file(descriptor: int, size: int, examiner: Examiner) -> int:
+class Buffer:
+    """Memory that files are read through, one after the other; it grows where it must."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(_BUFFER))
+
+    def move(self, start: int, end: int, needed: int) -> int:
+        """Move what is not done with to the front, with room for what is needed; its size."""
+        rest = end - start
+        room = max(needed, rest + 1)
+        target = self.view if room <= len(self.view) else memoryview(bytearray(room))
+        target[:rest] = self.view[start:end]
+        self.view = target
+        return rest
+
+
+def examine_file(descriptor: int, size: int, examiner: Examiner, buffer: Buffer) -> int:
     """Show the bytes of a file to an examiner, in order.
 
     Parameters
@@ -46,6 +62,8 @@ def examine_file(descriptor: int, size: int, examiner: Examiner) -> int:
     size : int
         Bytes to be read; what is appended later is left.
     examiner : Examiner
+    buffer : Buffer
+        Used where the file is not mapped.
 
     Returns
     -------
@@ -61,7 +79,7 @@ def examine_file(descriptor: int, size: int, examiner: Examiner) -> int:
     if size >= _MAPPED:
         with ReadLease(descriptor) as lease:
             done = _mapped(descriptor, size, examiner, lease)
-    return _buffered(descriptor, size, examiner, done) if done < size else size
+    return _buffered(descriptor, size, examiner, done, buffer) if done < size else size
 
 
 def _mapped(descriptor: int, size: int, examiner: Examiner, lease: ReadLease) -> int:
@@ -96,28 +114,19 @@ def _forget(mapped: mmap.mmap, start: int, end: int) -> None:
         mapped.madvise(mmap.MADV_DONTNEED, start, end - start)
 
 
-def _buffered(descriptor: int, size: int, examiner: Examiner, done: int) -> int:
+def _buffered(descriptor: int, size: int, examiner: Examiner, done: int, buffer: Buffer) -> int:
     """Show the rest, from `done` on; return where the file ends."""
-    buffer = memoryview(bytearray(min(_BUFFER, size - done) or 1))
     filled, offset = 0, done
     with io.FileIO(descriptor, closefd=False) as file:
         file.seek(done)
         while True:
-            count = file.readinto(buffer[filled : filled + size - offset]) or 0
+            room = buffer.view[filled : filled + size - offset]
+            count = file.readinto(room) or 0
             filled, offset = filled + count, offset + count
             final = not count or offset == size
-            if not final and filled < min(examiner.needed, len(buffer)):
+            if not final and filled < min(examiner.needed, len(buffer.view)):
                 continue
-            consumed = examiner.examine(buffer[:filled], final=final)
+            consumed = examiner.examine(buffer.view[:filled], final=final)
             if final:
                 return offset
-            buffer, filled = _moved(buffer, consumed, filled, examiner.needed)
-
-
-def _moved(buffer: memoryview, start: int, end: int, needed: int) -> tuple[memoryview, int]:
-    """Move what is not done with to the front of a buffer that has room for what is needed."""
-    rest = end - start
-    room = max(needed, rest + 1)
-    larger = buffer if room <= len(buffer) else memoryview(bytearray(room))
-    larger[:rest] = buffer[start:end]
-    return larger, rest
+            filled = buffer.move(consumed, filled, examiner.needed)

@@ -31,7 +31,6 @@ from forensics.sources.checkpoints.hdf5.object_header import (
     Header,
     Message,
 )
-from forensics.sources.checkpoints.hdf5.wall import Request, decoded
 from forensics.sources.checkpoints.stored_tensor import StoredTensor
 
 _MAX_CHUNK = 256 << 20
@@ -44,13 +43,18 @@ _STORED_AS_OPAQUE = {"bfloat16": 2}
 
 def read_dataset(
     image: Image, header: Header, attributes: AttributeReader, name: str, dtype: str | None
-) -> StoredTensor:
+) -> tuple[StoredTensor, int]:
     """Check everything that a dataset says of itself; its elements are not read.
 
     Parameters
     ----------
     dtype : str or None
         Its attribute of this name.
+
+    Returns
+    -------
+    StoredTensor, int
+        The tensor, and how many bytes each of its elements has.
 
     Raises
     ------
@@ -79,7 +83,8 @@ def read_dataset(
     if datatype.big_endian and datatype.size > 1:
         parts = 2 if datatype.name.startswith("complex") else 1
         pieces = swapped(pieces, datatype.size // parts)
-    return StoredTensor(name, (0,) if space.null else space.shape, datatype.name, pieces)
+    shape = (0,) if space.null else space.shape
+    return StoredTensor(name, shape, datatype.name, pieces), datatype.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,8 @@ class _Stored:
         chunks = read_chunks(image, layout, self.space, filtered=filtered, what=self.what)
         self._check_stored(sum(c.stored for c in chunks), len(chunks) * size, pipeline)
         if pipeline.foreign:
+            from forensics.sources.checkpoints.hdf5.wall import Request, decoded
+
             request = Request(image.source, self.address, self.name, shape, element)
             return partial(decoded, request, self.size)
         return InChunks(image, layout, pipeline, shape, chunks, self.what)

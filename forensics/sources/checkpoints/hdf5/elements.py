@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,7 @@ SLAB = 64 << 20
 
 def in_place(image: Image, address: int, size: int, what: str) -> Pieces:
     """Elements that lie one after another."""
-
-    def pieces() -> Iterator[memoryview]:
-        for start in range(0, size, PIECE):
-            yield image.read(address + start, min(PIECE, size - start), what)
-
-    return pieces
+    return partial(image.pieces, address, size, what)
 
 
 def in_header(data: memoryview) -> Pieces:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.hdf5.attributes import AttributeReader
 from forensics.sources.checkpoints.hdf5.dataset import read_dataset
+from forensics.sources.checkpoints.hdf5.datatype import OPAQUE
 from forensics.sources.checkpoints.hdf5.fields import Fields
 from forensics.sources.checkpoints.hdf5.image import Image, Source
 from forensics.sources.checkpoints.hdf5.links import Link, LinkKind
@@ -50,6 +51,8 @@ class H5Content:
         Path of an object (empty for the root) to its texts by name.
     root : frozenset of str
         Names in the root group.
+    opaque : dict
+        Path of a tensor whose elements have no numbers to their bytes.
     failures : list of Damaged
         What was left out, or cannot be trusted.
     """
@@ -57,6 +60,7 @@ class H5Content:
     tensors: list[StoredTensor] = field(default_factory=list)
     attributes: dict[str, Attributes] = field(default_factory=dict)
     root: frozenset[str] = frozenset()
+    opaque: dict[str, int] = field(default_factory=dict)
     failures: list[Damaged] = field(default_factory=list)
 
     def join(self, other: H5Content) -> None:
@@ -65,6 +69,7 @@ class H5Content:
         for path, texts in other.attributes.items():
             self.attributes[path] = {**self.attributes.get(path, {}), **texts}
         self.root |= other.root
+        self.opaque.update(other.opaque)
         self.failures.extend(other.failures)
 
     def text(self, path: str, name: str) -> str:
@@ -171,9 +176,10 @@ class _Walk:
         if header.first(LAYOUT) is not None or header.first(DATASPACE) is not None:
             dtype = attributes.get("dtype", ())
             named = dtype[0] if dtype else None
-            self.content.tensors.append(
-                read_dataset(self._image, header, self._attributes, path, named)
-            )
+            tensor, size = read_dataset(self._image, header, self._attributes, path, named)
+            self.content.tensors.append(tensor)
+            if tensor.dtype == OPAQUE:
+                self.content.opaque[path] = size
             return []
         if any(header.first(kind) is not None for kind in _GROUP_MESSAGES):
             return list(self._below(self._links(header, path), path))

@@ -22,6 +22,9 @@ class Source(Protocol):
     def read(self, offset: int, count: int) -> memoryview:
         """`count` bytes from `offset`."""
 
+    def pieces(self, offset: int, count: int) -> Iterator[memoryview]:
+        """`count` bytes from `offset`, a piece at a time; each may be overwritten by the next."""
+
     def place(self, offset: int) -> int:
         """Offset in the file that errors name."""
 
@@ -68,10 +71,18 @@ class Image:
 
     def read(self, address: int, count: int, what: str) -> memoryview:
         """`count` bytes, or `Damaged` where the file does not hold them."""
+        self._check(address, count, what)
+        return self.source.read(self.base + address, count)
+
+    def pieces(self, address: int, count: int, what: str) -> Iterator[memoryview]:
+        """`count` bytes, a piece at a time; each may be overwritten by the next."""
+        self._check(address, count, what)
+        return self.source.pieces(self.base + address, count)
+
+    def _check(self, address: int, count: int, what: str) -> None:
         if address < 0 or count < 0 or address + count > self.size:
             detail = f"{what} should take {count} bytes at {address}, the file has {self.size}"
             raise self.damaged(address, "out_of_range", detail)
-        return self.source.read(self.base + address, count)
 
     def take(self, address: int, count: int, what: str) -> memoryview:
         """Read bytes that belong to one structure alone."""
@@ -81,9 +92,7 @@ class Image:
 
     def claim(self, address: int, count: int, what: str) -> None:
         """Note whose bytes these are; the range must lie in the file."""
-        if address < 0 or count < 0 or address + count > self.size:
-            detail = f"{what} should take {count} bytes at {address}, the file has {self.size}"
-            raise self.damaged(address, "out_of_range", detail)
+        self._check(address, count, what)
         self._claimed += count
         if self._claimed > self.size:
             raise self.damaged(address, "claimed_twice", f"{what} lies where something else does")

@@ -117,9 +117,7 @@ def _run(run: Run) -> dict[str, Any]:
     writers = Counter(s.writer for s in run.series)
     return {
         "name": run.name,
-        "writers": [
-            {"name": name, "n_series": writers[name]} for name in sorted(writers)
-        ],
+        "writers": [{"name": name, "n_series": writers[name]} for name in sorted(writers)],
         "n_points": sum(len(s) for s in run.series),
         "first_step": min(steps, default=None),
         "last_step": max(steps, default=None),

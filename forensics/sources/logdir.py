@@ -17,7 +17,7 @@ from forensics.sources.events.writers import join_writers
 from forensics.sources.logs.curve import Logs
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
-from forensics.sources.series import series_of
+from forensics.sources.series import series_of, uninterpreted
 from forensics.sources.storage.locate import locate
 from forensics.sources.storage.place import Place
 from forensics.sources.storage.tree import Tree, is_event_file
@@ -133,6 +133,7 @@ def read_place(place: Place, *, several: bool = False) -> Run:
         warnings=(
             *tree.warnings,
             *undrawn,
+            *uninterpreted(series),
             *(w for file in files for w in file.warnings),
             *(scan.warnings if scan else ()),
             *logs.all_warnings,

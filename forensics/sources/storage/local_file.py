@@ -62,7 +62,9 @@ class LocalFile(Blob):
         """Whether somebody has written to it since it was opened."""
         now = os.fstat(self.descriptor)
         before = self._stat
-        return (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+        # where less was read than there was, it has been shorter meanwhile
+        cut = self.size != before.st_size
+        return cut or (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
 
     def identified(self, kind: str, state: InputState) -> InputFile:
         """Record of this file as an input, identified by the hash of its content."""

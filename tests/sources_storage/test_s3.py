@@ -18,6 +18,8 @@ from forensics.errors import NothingToAnalyze, UsageError
 from forensics.sources.checkpoints.named import named_checkpoints
 from forensics.sources.checkpoints.registry import open_checkpoint
 from forensics.sources.checkpoints.summarise import summarise_all
+from forensics.sources.storage import read_ahead
+from tests.sources import event_writer as ew
 from tests.sources_storage.conftest import BUCKET, Bucket
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -64,6 +66,24 @@ def test_weights_in_a_bucket(s3: Bucket) -> None:
     remote, local = analyze(url).to_dict(), analyze(ARCHIVES).to_dict()
     assert scrubbed(remote) == scrubbed(local)
     assert len(remote["checkpoints"]) == 9
+
+
+def test_large_files_by_range(
+    s3: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(read_ahead, "BLOCK", 1 << 16)
+    values = [float(i) for i in range(5000)]
+    ew.write(tmp_path / "logs", ew.scalars("loss", values))
+    for step in (10, 20):
+        (tmp_path / f"{step}.weights.h5").write_bytes(
+            (ARCHIVES / "checkpoints/step_00020.weights.h5").read_bytes()
+        )
+    run = read(s3.put_tree(tmp_path, "run"))
+    assert [s.values.tolist() for s in run.series] == [values]
+    assert [c.tensors for c in run.checkpoint_stats] == [
+        c.tensors for c in read(tmp_path).checkpoint_stats
+    ]
+    assert max(i.bytes for i in run.inputs) > 4 * read_ahead.BLOCK
 
 
 def test_a_single_file(s3: Bucket) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from forensics.sources.step_axes import Draft, settle
 from forensics.sources.storage.locate import locate
 from forensics.sources.storage.place import Place
 from forensics.sources.storage.tree import Tree, is_event_file
-from forensics.sources.tags import Meaning, is_residual, meaning
+from forensics.sources.tags import Counting, Meaning, is_residual, meaning
 
 if TYPE_CHECKING:
     from forensics.sources.checkpoints.scan import CheckpointScan
@@ -33,6 +34,9 @@ _SOUGHT = (
     "event files (*tfevents*), checkpoints (*.index, *.weights.h5, *.keras), recordings and logs "
     "(printed progress, notebooks, CSV and JSON)"
 )
+_MOST_MEANINGS = 20_000
+"""Series whose tags are interpreted, which takes some 40 µs each: nobody looks at more of them."""
+_NO_MEANING = Meaning(Quantity.OTHER, Counting.UNSAID)
 _NEVER_NEGATIVE = (Quantity.GRADIENT_NORM, Quantity.WEIGHT_NORM)
 
 
@@ -138,6 +142,7 @@ def read_place(place: Place, *, several: bool = False) -> Run:
         warnings=(
             *tree.warnings,
             *undrawn,
+            *_uninterpreted(series),
             *(w for file in files for w in file.warnings),
             *(scan.warnings if scan else ()),
             *logs.all_warnings,
@@ -210,25 +215,33 @@ def _live(file: InputFile, changed: Collection[str]) -> InputFile:
 
 def series_of(writers: Iterable[Writer], logged: Iterable[Draft] = ()) -> tuple[Series, ...]:
     """Series of all writers and other logs, classified, on 0-based batch or epoch axes."""
-    drafts = [
-        Draft(
-            writer.name,
-            tag,
-            meaning(tag, writer.name),
-            column.steps,
-            column.values,
-            column.wall_times,
-            lossy=writer.lossy,
-        )
-        for writer in writers
-        for tag, column in sorted(writer.columns.items())
-    ]
+    drafts = [draft for writer in writers for draft in _drafts(writer)]
     drafts += logged
+    for draft in drafts[:_MOST_MEANINGS]:
+        if draft.meaning is _NO_MEANING:
+            draft.meaning = meaning(draft.tag, draft.writer)
     for draft in drafts:
         _doubt(draft)
     _stand_in(drafts)
     settle(drafts)
     return tuple(_series(draft) for draft in drafts)
+
+
+def _drafts(writer: Writer) -> Iterator[Draft]:
+    """Series of a writer in the order of their tags, not interpreted yet."""
+    columns, lossy = writer.columns, writer.lossy
+    for index, tag in sorted(enumerate(columns.tags), key=itemgetter(1)):
+        column = columns.column(index)
+        points = (column.steps, column.values, column.wall_times)
+        yield Draft(writer.name, tag, _NO_MEANING, *points, lossy=lossy)
+
+
+def _uninterpreted(series: Sequence[Series]) -> Iterator[ReadWarning]:
+    """Say that there were too many tags to look at what each of them is called."""
+    rest = len(series) - _MOST_MEANINGS
+    if rest > 0:
+        detail = f"{rest} of {len(series)} series were read, but what their tags mean was not asked"
+        yield ReadWarning(".", None, "limit", detail)
 
 
 def _doubt(draft: Draft) -> None:
@@ -242,7 +255,7 @@ def _stand_in(drafts: Sequence[Draft]) -> None:
     """Let a squared or absolute error stand for the training loss where no loss was logged."""
     if any(d.meaning.quantity is Quantity.TRAIN_LOSS for d in drafts):
         return
-    for draft in drafts:
+    for draft in drafts[:_MOST_MEANINGS]:
         if is_residual(draft.tag, draft.writer):
             draft.meaning = Meaning(Quantity.TRAIN_LOSS, draft.meaning.counting)
 

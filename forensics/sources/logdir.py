@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,9 +179,11 @@ def _name(place: Place) -> str:
     if place.local is None:
         return place.label.rstrip("/").rpartition("/")[2]
     own = place.local.name
-    # "..", "/" and links are called what they lead to
-    if own in ("", "..") or place.local.is_symlink():
-        own = place.local.resolve().name
+    # A disk that fails now has been read: what was found is worth more than its name.
+    with suppress(OSError):
+        # "..", "/" and links are called what they lead to
+        if own in ("", "..") or place.local.is_symlink():
+            own = place.local.resolve().name
     return own or place.label
 
 

@@ -18,7 +18,7 @@ from forensics.sources.events.writers import join_writers
 from forensics.sources.logs.curve import Logs
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
-from forensics.sources.series import series_of, uninterpreted
+from forensics.sources.series import series_of, too_many
 from forensics.sources.storage.locate import locate
 from forensics.sources.storage.place import Place
 from forensics.sources.storage.tree import Tree, is_event_file
@@ -136,7 +136,7 @@ def read_place(place: Place, *, several: bool = False) -> Run:
         warnings=(
             *tree.warnings,
             *undrawn,
-            *uninterpreted(series),
+            *too_many(series, writers),
             *untold,
             *(w for file in files for w in file.warnings),
             *(scan.warnings if scan else ()),

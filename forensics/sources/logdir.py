@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -172,11 +173,12 @@ def _graph_settings(
 
 
 def _name(place: Place) -> str:
+    """What a run is called: its folder, or what "..", "/" and links lead to."""
     if place.local is None:
         return place.label.rstrip("/").rpartition("/")[2]
     own = place.local.name
-    # "..", "/" and links are called what they lead to
-    if own in ("", "..") or place.local.is_symlink():
+    # `Path.is_symlink` raises where a disk fails
+    if own in ("", "..") or os.path.islink(place.local):  # noqa: PTH114
         own = place.local.resolve().name
     return own or place.label
 

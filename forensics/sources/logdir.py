@@ -91,13 +91,14 @@ def _read_file(place: Place, name: str) -> Run:
     writers = join_writers([file])
     logged = logged_files(place, writers)
     drawn, undrawn = _graph_settings(place, [file], [name])
+    told, untold = logged_settings(logged)
     return Run(
         name=name,
         root=place.label,
         series=series_of(writers),
-        config={**drawn, **logged_settings(logged)},
+        config={**drawn, **told},
         inputs=_inputs(place, (), (file.input,)),
-        warnings=(*file.warnings, *undrawn),
+        warnings=(*file.warnings, *undrawn, *untold),
         logged=logged,
     )
 
@@ -121,12 +122,13 @@ def read_place(place: Place, *, several: bool = False) -> Run:
         _refuse(place, tree.warnings)
     logged = logged_files(place, writers)
     drawn, undrawn = _graph_settings(place, files, tree.files)
+    told, untold = logged_settings(logged)
     read = (*(f.input for f in files), *(scan.inputs if scan else ()), *logs.inputs)
     return Run(
         name=_name(place),
         root=place.label,
         series=series,
-        config={**drawn, **logs.config, **logged_settings(logged)},
+        config={**drawn, **logs.config, **told},
         checkpoint_stats=scan.checkpoints if scan else (),
         recordings=recordings,
         debug_dumps=dumps,
@@ -135,6 +137,7 @@ def read_place(place: Place, *, several: bool = False) -> Run:
             *tree.warnings,
             *undrawn,
             *uninterpreted(series),
+            *untold,
             *(w for file in files for w in file.warnings),
             *(scan.warnings if scan else ()),
             *logs.all_warnings,

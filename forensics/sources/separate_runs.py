@@ -40,7 +40,7 @@ def separate_runs(
         Directories that a tracker gave to one run each.
     """
     own = _with_loss(series).intersection(tracked)
-    if len(own) > 1:
+    if len(own) > 1 and "." not in own:
         return tuple(sorted(own))
     losses = {_parts(s.writer) for s in series if _from_the_start(s)}
     saved = {_parts(path)[:-1] for path in checkpoints}
@@ -74,7 +74,7 @@ def _same_logs(series: Iterable[Series]) -> tuple[str, ...]:
         if s.fidelity is Fidelity.EVENT or not _from_the_start(s):
             continue
         path = PurePosixPath(s.writer)
-        if _is_first(path.name):
+        if _is_whole(s.writer):
             folders.setdefault(path.name, set()).add(path.parent)
     for found in folders.values():
         parents = {folder.parent for folder in found}
@@ -84,9 +84,9 @@ def _same_logs(series: Iterable[Series]) -> tuple[str, ...]:
     return ()
 
 
-def _is_first(name: str) -> bool:
-    """Whether a writer is the first of its file."""
-    return "#" not in name
+def _is_whole(writer: str) -> bool:
+    """Whether a writer is a file, and no further training or part of one."""
+    return not {"#", "["}.intersection(writer)
 
 
 def _below(

@@ -344,7 +344,7 @@ def _archived(archive: str, *, keep: str = "") -> dict[str, bytes]:
 
 def _orbax() -> list[Specimen]:
     found = []
-    for name in ("database_zarr2", "folders_zarr2", "folders_zarr3", "keras"):
+    for name in ("database_zarr2", "folders_zarr3", "keras", "orbax_0_2"):
         files = _archived(f"orbax/{name}.zip", keep="run/1/" if name == "keras" else "")
         read_too = tuple(
             n for n in files if not n.endswith(("_sharding", "commit_success.txt", "process_0"))

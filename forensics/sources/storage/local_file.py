@@ -6,7 +6,7 @@ import os
 import stat
 
 from forensics.domain.run import InputFile, InputState
-from forensics.sources.storage.blob import PIECE, Blob, NotRegular
+from forensics.sources.storage.blob import Blob, NotRegular
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -50,7 +50,8 @@ class LocalFile(Blob):
     def _range(self, offset: int, count: int) -> bytes:
         pieces: list[bytes] = []
         while count > 0:
-            piece = os.pread(self.descriptor, min(count, PIECE), offset)
+            # At once: the kernel stops at the file's end, and joined pieces are a second copy.
+            piece = os.pread(self.descriptor, count, offset)
             if not piece:
                 break
             pieces.append(piece)

@@ -89,8 +89,12 @@ def _mapped(descriptor: int, size: int, examiner: Examiner, lease: ReadLease) ->
     """Show what can be mapped; return how far it was done with."""
     if not lease.held or os.fstat(descriptor).st_size < size:
         return 0
+    try:
+        mapped = mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
+    except (OSError, ValueError):
+        return 0
     done, end = 0, 0
-    with mmap.mmap(descriptor, size, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as whole:
+    with mapped, memoryview(mapped) as whole:
         while end < size:
             begun, end = done, min(size, max(end + _WINDOW, done + examiner.needed))
             if not lease.held:

@@ -15,10 +15,12 @@ import pytest
 
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.hdf5 import file as walk
+from forensics.sources.checkpoints.hdf5.fields import Fields
 from forensics.sources.checkpoints.hdf5.image import Image
 from forensics.sources.checkpoints.hdf5.lookup3 import lookup3
 from forensics.sources.checkpoints.parts import Inflated
-from tests.damage.mutations import mutated
+from tests.damage.confined import confined
+from tests.damage.mutations import SAME_SIZE, mutated
 from tests.sources_checkpoints.test_hdf5_reader import read, written
 
 RECORDED = Path(__file__).parents[1] / "data" / "keras" / "recorded.zip"
@@ -301,3 +303,45 @@ def test_links_lead_where_they_should() -> None:
     # Both names lead to the first dataset, which says that one link does.
     changed = with_bytes(data, symbol + 40 + 8, struct.pack("<Q", address))
     assert kinds(changed) == ["bad_link_count"]
+
+
+def many_indexes() -> bytes:
+    """Every structure of the newer format: heaps, trees and arrays of several levels."""
+
+    def fill(file: h5py.File) -> None:
+        for number in range(40):
+            file[f"group/name {number}"] = np.int8(number)
+        for number in range(20):
+            file["group"].attrs[f"attribute {number}"] = "text" * number
+        file["group"].attrs["huge"] = np.array([b"h" * 66_000])
+        numbers = np.arange(900, dtype="i2")
+        file.create_dataset("extensible", data=numbers, chunks=(2,), maxshape=(None,))
+        file.create_dataset("fixed", data=numbers.repeat(3), chunks=(2,))
+        grid = numbers.reshape(30, 30)
+        file.create_dataset("tree", data=grid, chunks=(2, 3), maxshape=(None, None))
+
+    return written(fill, libver="latest")
+
+
+def unverified(name: str) -> list[str]:
+    """What escapes when all checksums fit whatever was done, as an attacker's would."""
+    Fields.verify = lambda self: self.raw(4)  # type: ignore[assignment, method-assign]
+    data = {"newer": chunked, "indexes": many_indexes}[name]()
+    escaped = []
+    for index in range({"newer": 300, "indexes": 100}[name]):
+        changed, done = data, []
+        for step in range(1 + index % 4):
+            changed, what = mutated(changed, f"{name}:{index}:{step}", SAME_SIZE)
+            done.append(what)
+        try:
+            observed(changed)
+        except Exception as error:
+            escaped.append(f"{index} {done}: {error!r}")
+    return escaped
+
+
+@pytest.mark.parametrize("name", ["newer", "indexes"])
+def test_mutants_whose_checksums_fit(name: str) -> None:
+    outcome = confined(unverified, name, seconds=120, memory=300 << 20)
+    assert outcome.error == ""
+    assert outcome.value == []

@@ -8,7 +8,6 @@ and the bounds on memory are made from these, in one place for all formats.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -120,6 +119,8 @@ class OpenCheckpoint:
         if not large:
             yield
             return
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(1) as pool:
             digests = [pool.submit(blob.sha256) for blob in large]
             yield

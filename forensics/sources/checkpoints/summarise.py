@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -76,6 +75,8 @@ def _summaries(checkpoint: OpenCheckpoint) -> Iterable[TensorStats | Damaged]:
     if alone or _bytes(checkpoint.stored) < _LARGE:
         yield from map(attempt, checkpoint.stored)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(attempt, checkpoint.stored)
 

@@ -13,6 +13,8 @@ from forensics.sources.checkpoints.hdf5.fields import Fields
 from forensics.sources.checkpoints.hdf5.image import Image
 
 _MAX_PAGE_BITS = 32
+Numbered = tuple[int, Fields]
+"""Number of an element, and the element; those that were never written are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +49,30 @@ class _Array:
         """Bytes before the content of a block."""
         return 6 + self.image.offset_size + self.offset_size
 
-    def elements(self, fields: Fields, count: int) -> Iterator[Fields]:
-        """Split what comes next into elements."""
-        for _ in range(count):
+    def elements(self, fields: Fields, first: int, count: int) -> Iterator[Numbered]:
+        """Split what comes next into elements, numbered from `first`."""
+        for number in range(first, first + count):
             start = fields.address + fields.at
-            yield Fields(self.image, start, fields.raw(self.element), self.what)
+            yield number, Fields(self.image, start, fields.raw(self.element), self.what)
 
     def data_block(
-        self, address: int, count: int, signature: bytes, pages: bytes | None
-    ) -> Iterator[Fields]:
+        self, address: int, first: int, count: int, signature: bytes, pages: bytes | None
+    ) -> Iterator[Numbered]:
         """Elements of a data block, be it in pages.
 
         Parameters
         ----------
+        first, count : int
+            Which elements of the array they are.
         pages : bytes or None
-            Which pages were written, one bit each; None where the block itself says so.
+            Which pages were written, one bit each, empty where all were; None where the block
+            itself says so.
         """
         if count <= self.page:
             size = self.prefix + count * self.element + 4
-            yield from self.elements(self.block(address, size, signature), count)
+            yield from self.elements(self.block(address, size, signature), first, count)
             return
-        own = 0 if pages is not None else page_bytes(count, self.page)
+        own = page_bytes(count, self.page) if pages is None else 0
         size = self.prefix + own + 4
         head = self.block(address, size, signature)
         written = bytes(head.raw(own)) if pages is None else pages
@@ -75,25 +80,17 @@ class _Array:
         for number in range(-(-count // self.page)):
             here = min(count - number * self.page, self.page)
             length = here * self.element + 4
-            if written[number // 8] & 0x80 >> number % 8:
-                yield from self._page(start, length, here)
-            else:
-                yield from self.undefined(here)
+            if not written or written[number // 8] & 0x80 >> number % 8:
+                yield from self._page(start, first + number * self.page, here)
             start += length
 
-    def _page(self, start: int, length: int, count: int) -> Iterator[Fields]:
-        data = self.image.take(start, length, self.what)
+    def _page(self, start: int, first: int, count: int) -> Iterator[Numbered]:
+        data = self.image.take(start, count * self.element + 4, self.what)
         fields = Fields(self.image, start, data, self.what)
-        fields.at = length - 4
+        fields.at = len(data) - 4
         fields.verify()
         fields.at = 0
-        yield from self.elements(fields, count)
-
-    def undefined(self, count: int) -> Iterator[Fields]:
-        """Elements that were never written."""
-        empty = memoryview(b"\xff" * self.element)
-        for _ in range(count):
-            yield Fields(self.image, self.header, empty, self.what)
+        yield from self.elements(fields, first, count)
 
 
 def page_bytes(count: int, page: int) -> int:
@@ -101,8 +98,8 @@ def page_bytes(count: int, page: int) -> int:
     return (-(-count // page) + 7) // 8
 
 
-def fixed_array(image: Image, address: int, filtered: bool, what: str) -> Iterator[Fields]:
-    """Elements of a fixed array."""
+def fixed_array(image: Image, address: int, filtered: bool, what: str) -> Iterator[Numbered]:
+    """Elements of a fixed array that were written."""
     name = f"the chunks' array of {what}"
     size = 12 + image.length_size + image.offset_size
     fields = Fields(image, address, image.take(address, size, name), name)
@@ -114,11 +111,11 @@ def fixed_array(image: Image, address: int, filtered: bool, what: str) -> Iterat
         raise fields.damaged("bad_length", f"{name} is of an impossible shape")
     if block is not None:
         array = _Array(image, address, int(filtered), element, 1 << bits, 0, name)
-        yield from array.data_block(block, count, b"FADB", None)
+        yield from array.data_block(block, 0, count, b"FADB", None)
 
 
-def extensible_array(image: Image, address: int, filtered: bool, what: str) -> Iterator[Fields]:
-    """Elements of an extensible array; those at its end may never have been written."""
+def extensible_array(image: Image, address: int, filtered: bool, what: str) -> Iterator[Numbered]:
+    """Elements of an extensible array that were written."""
     name = f"the chunks' array of {what}"
     size = 16 + 6 * image.length_size + image.offset_size
     fields = Fields(image, address, image.take(address, size, name), name)
@@ -164,43 +161,37 @@ class _Levels:
         return 1 << level // 2, self.smallest << (level + 1) // 2
 
 
-def _index_block(array: _Array, placed: _Array, index: int, levels: _Levels) -> Iterator[Fields]:
+def _index_block(array: _Array, placed: _Array, index: int, levels: _Levels) -> Iterator[Numbered]:
     """Walk the first elements, then data blocks by pointers, then super blocks of these."""
     blocks, supers = 2 * (levels.pointers - 1), max(0, levels.count - levels.direct)
     width = array.image.offset_size
     size = array.prefix + levels.first * array.element + (blocks + supers) * width + 4
     fields = array.block(index, size, b"EAIB")
-    yield from array.elements(fields, levels.first)
+    yield from array.elements(fields, 0, levels.first)
+    first = levels.first
     for level in range(levels.count):
         n_blocks, n_elements = levels.shape(level)
+        addresses: list[int | None] = []
+        bitmap = b""
         if level < levels.direct:
             addresses = [fields.place() for _ in range(n_blocks)]
-            bitmap = b""
-        else:
-            address = fields.place()
+        elif (address := fields.place()) is not None:
             addresses, bitmap = _super_block(placed, address, n_blocks, n_elements)
         share = len(bitmap) // n_blocks
         for number, block in enumerate(addresses):
-            if block is None:
-                yield from array.undefined(n_elements)
-                continue
-            pages = bitmap[number * share : (number + 1) * share]
-            if n_elements > array.page and not pages:
-                pages = b"\xff" * page_bytes(n_elements, array.page)
-            yield from placed.data_block(block, n_elements, b"EADB", pages)
+            if block is not None:
+                pages = bitmap[number * share : (number + 1) * share]
+                at = first + number * n_elements
+                yield from placed.data_block(block, at, n_elements, b"EADB", pages)
+        first += n_blocks * n_elements
 
 
 def _super_block(
-    placed: _Array, address: int | None, n_blocks: int, n_elements: int
+    placed: _Array, address: int, n_blocks: int, n_elements: int
 ) -> tuple[list[int | None], bytes]:
     """Addresses of data blocks, and which pages of each were written."""
-    if address is None:
-        return [None], b""
-    width = placed.image.offset_size
-    bitmaps = 0
-    if n_elements > placed.page:
-        bitmaps = n_blocks * page_bytes(n_elements, placed.page)
-    size = placed.prefix + bitmaps + n_blocks * width + 4
+    bitmaps = n_blocks * page_bytes(n_elements, placed.page) if n_elements > placed.page else 0
+    size = placed.prefix + bitmaps + n_blocks * placed.image.offset_size + 4
     fields = placed.block(address, size, b"EASB")
     written = bytes(fields.raw(bitmaps))
     return [fields.place() for _ in range(n_blocks)], written

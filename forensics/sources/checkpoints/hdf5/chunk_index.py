@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from forensics.sources.checkpoints.hdf5.array_index import extensible_array, fixed_array
+from forensics.sources.checkpoints.hdf5.array_index import (
+    Numbered,
+    extensible_array,
+    fixed_array,
+)
 from forensics.sources.checkpoints.hdf5.btree1 import read_node
 from forensics.sources.checkpoints.hdf5.btree2 import read_records
 from forensics.sources.checkpoints.hdf5.dataspace import Dataspace
@@ -142,30 +145,19 @@ class _Index:
             raise fields.damaged("bad_length", f"{fields.what} has entries of another size")
         return start, fields.integer(width), fields.integer(4)
 
-    def _array(self, elements: Iterator[Fields]) -> Iterator[Chunk]:
-        for place, fields in zip(self._places(), elements, strict=False):
+    def _array(self, elements: Iterator[Numbered]) -> Iterator[Chunk]:
+        places = _Places(self.space, self.layout.shape)
+        for number, fields in elements:
+            if number > places.last:
+                return
             start, stored, mask = self._element(fields, 0)
             if start is not None:
-                yield Chunk(place, start, stored, mask)
-
-    def _places(self) -> Iterator[tuple[int, ...]]:
-        """Places in the order of their numbers: as if the dataset had grown as far as it may.
-
-        The axis without a limit, of which there is at most one, counts as the slowest.
-        """
-        steps, limits = self.layout.shape, self.space.limits
-        grid = [
-            -(-(size if limit is None else limit) // step)
-            for size, limit, step in zip(self.space.shape, limits, steps, strict=True)
-        ]
-        order = sorted(range(len(grid)), key=lambda axis: limits[axis] is not None)
-        for found in itertools.product(*(range(grid[axis]) for axis in order)):
-            place = dict(zip(order, found, strict=True))
-            yield tuple(place[axis] for axis in range(len(grid)))
+                yield Chunk(places.of(number), start, stored, mask)
 
     def _implied(self) -> Iterator[Chunk]:
-        for number, place in enumerate(self._places()):
-            yield Chunk(place, self.address + number * self.size, self.size, 0)
+        places = _Places(self.space, self.layout.shape)
+        for number in range(places.last + 1):
+            yield Chunk(places.of(number), self.address + number * self.size, self.size, 0)
 
     def _single(self) -> Iterator[Chunk]:
         layout = self.layout
@@ -173,3 +165,28 @@ class _Index:
             raise self.image.damaged(self.address, "bad_layout", f"{self.what} states no size")
         stored = self.size if layout.stored is None else layout.stored
         yield Chunk((0,) * len(layout.shape), self.address, stored, layout.mask)
+
+
+class _Places:
+    """Places of chunks by number, as if the dataset had grown as far as it may.
+
+    The axis without a limit, of which there is at most one, counts as the slowest.
+    """
+
+    def __init__(self, space: Dataspace, steps: tuple[int, ...]) -> None:
+        axes = range(len(steps))
+        self._order = sorted(axes, key=lambda axis: space.limits[axis] is not None)
+        self._counts = [
+            -(-(space.limits[axis] or space.shape[axis]) // steps[axis]) for axis in self._order
+        ]
+        grid = chunk_grid(space.shape, steps)
+        self.last = 0
+        for axis, count in zip(self._order, self._counts, strict=True):
+            self.last = self.last * count + grid[axis] - 1
+
+    def of(self, number: int) -> tuple[int, ...]:
+        """Place of a chunk."""
+        place = [0] * len(self._order)
+        for axis, count in zip(reversed(self._order), reversed(self._counts), strict=True):
+            number, place[axis] = divmod(number, count)
+        return tuple(place)

@@ -14,7 +14,9 @@ _PARTS = (
     | VALIDATION
     | frozenset({"generator", "discriminator", "critic", "actor", "encoder", "decoder"})
     | frozenset({"teacher", "student", "g", "d", "gen", "disc"})
-    | frozenset({"worker", "replica", "rank", "chief", "host", "node", "task", "process", "gpu", "device"})
+    | frozenset(
+        {"worker", "replica", "rank", "chief", "host", "node", "task", "process", "gpu", "device"}
+    )
 )
 """Words of directories that belong to one run: its networks, its splits, its workers."""
 

@@ -96,7 +96,7 @@ def small_runs(models: Models, count: int) -> None:
 
 def _remote(root: Path, expected: int) -> None:
     target = Target("small runs, S3, wall", "s")
-    with bucket_of(root) as environment, Worker("ours_url", environment) as ours:
+    with bucket_of(root) as environment, Worker("ours", environment) as ours:
         try:
             ours.read(f"s3://{BUCKET}/run_0000")
             cost = ours.read(f"s3://{BUCKET}")

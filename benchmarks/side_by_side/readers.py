@@ -19,27 +19,36 @@ def event_files(root: Path) -> list[Path]:
     return sorted(root.rglob("*tfevents*"))
 
 
-def ours(root: Path) -> int:
+def ours(root: Path | str) -> int:
     """Every scalar of every event file, as a DataFrame; all checksums verified."""
-    return _scalars(root, fast=False)
+    return _scalars(root)
 
 
 def ours_fast(root: Path) -> int:
     """The same; the data of records above 4 KiB is not checksummed."""
-    return _scalars(root, fast=True)
+    from forensics.sources.events.event_file import FAST
+
+    return _scalars(root, FAST)
 
 
-def _scalars(root: Path, fast: bool) -> int:
-    """The whole way from a directory to a DataFrame, as `forensics.read` goes, without hashing."""
+def _scalars(root: Path | str, verified_length: int | None = None) -> int:
+    """As `forensics.read` does it, but without hashing the files, which no peer does."""
     from forensics.domain.frames import scalar_frame
-    from forensics.sources.events.event_file import FAST, Reading, read_event_files
+    from forensics.sources.events.event_file import Reading, read_event_files
     from forensics.sources.events.writers import join_writers
-    from forensics.sources.logdir import series_of
-    from forensics.sources.storage.place import Directory
+    from forensics.sources.series import series_of
+    from forensics.sources.storage.locate import locate
 
-    how = Reading(verified_length=FAST, hashed=False) if fast else Reading(hashed=False)
-    place = Directory(root)
-    files = read_event_files(place, place.survey().events, how)
+    place, _ = locate(root)
+    tree = place.survey()
+    place.expect(tree.events)
+    how = Reading(hashed=False)
+    if verified_length is not None:
+        how = Reading(verified_length=verified_length, hashed=False)
+    files = read_event_files(place, tree.events, how)
+    for file in files:
+        for warning in file.warnings:
+            assert warning.kind == "not_verified", warning
     return len(scalar_frame(series_of(join_writers(files))))
 
 
@@ -119,13 +128,18 @@ def _mapped(root: Path) -> Iterator[Any]:
 
 
 def ours_checkpoints(root: Path) -> int:
-    """Statistics of every tensor, checksums verified."""
-    from forensics.sources.checkpoints.scan import read_checkpoints
+    """Statistics of every tensor, checksums verified; files are not hashed (by no reader here)."""
+    from forensics.sources.checkpoints.registry import find_checkpoints, open_checkpoint
+    from forensics.sources.checkpoints.summarise import summarise_all
     from forensics.sources.storage.place import Directory
 
-    scan = read_checkpoints(Directory(root))
-    assert not scan.warnings, scan.warnings
-    return sum(len(checkpoint.tensors) for checkpoint in scan.checkpoints)
+    place, found = Directory(root), 0
+    for form, claim in find_checkpoints(place.survey().files, place):
+        with open_checkpoint(place, form, claim) as checkpoint:
+            summarise_all(checkpoint)
+            assert not checkpoint.contents.warnings, checkpoint.contents.warnings
+            found += len(checkpoint.contents.tensors)
+    return found
 
 
 def naive_checkpoints(root: Path) -> int:

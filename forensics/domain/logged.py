@@ -70,6 +70,35 @@ class LoggedTag:
     wall_times: npt.NDArray[np.float64]
     columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]]
 
+    def take(self, order: npt.NDArray[np.intp]) -> LoggedTag:
+        """Return the values at these positions, in this order."""
+        columns = {
+            name: column[order] if isinstance(column, np.ndarray) else [column[i] for i in order]
+            for name, column in self.columns.items()
+        }
+        return LoggedTag(self.writer, self.tag, self.steps[order], self.wall_times[order], columns)
+
+
+def joined_tags(parts: Sequence[LoggedTag]) -> LoggedTag:
+    """Values of one tag of one writer, one part after the other."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    columns: dict[str, Sequence[Any] | npt.NDArray[Any]] = {}
+    for name in first.columns:
+        pieces = [part.columns[name] for part in parts]
+        if all(isinstance(piece, np.ndarray) for piece in pieces):
+            columns[name] = np.concatenate(pieces)
+        else:
+            columns[name] = [item for piece in pieces for item in piece]
+    return LoggedTag(
+        first.writer,
+        first.tag,
+        np.concatenate([part.steps for part in parts]),
+        np.concatenate([part.wall_times for part in parts]),
+        columns,
+    )
+
 
 class Logged(Protocol):
     """Finds values again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,13 +114,10 @@ def _run(run: Run) -> dict[str, Any]:
     counted = [s.steps for s in run.series if s.step_axis is axis and len(s)]
     steps = [int(end) for array in counted for end in (array.min(), array.max())]
     times = [t for s in run.series for t in _ends(s.wall_times)]
-    writers = sorted({s.writer for s in run.series})
+    writers = Counter(s.writer for s in run.series)
     return {
         "name": run.name,
-        "writers": [
-            {"name": name, "n_series": sum(s.writer == name for s in run.series)}
-            for name in writers
-        ],
+        "writers": [{"name": name, "n_series": writers[name]} for name in sorted(writers)],
         "n_points": sum(len(s) for s in run.series),
         "first_step": min(steps, default=None),
         "last_step": max(steps, default=None),

@@ -7,24 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from forensics.domain.quantity import Quantity
-from forensics.domain.run import InputFile, InputState, ReadWarning, Run, Series
+from forensics.domain.run import InputFile, InputState, ReadWarning, Run
 from forensics.errors import NothingToAnalyze, SeveralRuns
 from forensics.sources.debug_dump import dump_files
 from forensics.sources.events.event_file import EventFile, read_event_file, read_event_files
 from forensics.sources.events.hparam_sessions import logged_settings
 from forensics.sources.events.logged import logged_files
-from forensics.sources.events.writers import Writer, join_writers
+from forensics.sources.events.writers import join_writers
 from forensics.sources.logs.curve import Logs
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
-from forensics.sources.step_axes import Draft, settle
+from forensics.sources.series import series_of, uninterpreted
 from forensics.sources.storage.locate import locate
 from forensics.sources.storage.place import Place
 from forensics.sources.storage.tree import Tree, is_event_file
-from forensics.sources.tags import Meaning, is_residual, meaning
 
 if TYPE_CHECKING:
     from forensics.sources.checkpoints.scan import CheckpointScan
@@ -33,7 +29,6 @@ _SOUGHT = (
     "event files (*tfevents*), checkpoints (*.index, *.weights.h5, *.keras), recordings and logs "
     "(printed progress, notebooks, CSV and JSON)"
 )
-_NEVER_NEGATIVE = (Quantity.GRADIENT_NORM, Quantity.WEIGHT_NORM)
 
 
 def read(path: str | Path, *, several: bool = False) -> Run:
@@ -70,7 +65,7 @@ def _read_log(place: Place, name: str) -> Run | None:
     from forensics.sources.logs.search import read_log
 
     logs = read_log(place, name)
-    if not logs.inputs:
+    if all(file.state is InputState.DENIED for file in logs.inputs):
         return None
     return Run(
         name=name,
@@ -95,13 +90,14 @@ def _read_file(place: Place, name: str) -> Run:
     writers = join_writers([file])
     logged = logged_files(place, writers)
     drawn, undrawn = _graph_settings(place, [file], [name])
+    told, untold = logged_settings(logged)
     return Run(
         name=name,
         root=place.label,
         series=series_of(writers),
-        config={**drawn, **logged_settings(logged)},
+        config={**drawn, **told},
         inputs=_inputs(place, (), (file.input,)),
-        warnings=(*file.warnings, *undrawn),
+        warnings=(*file.warnings, *undrawn, *untold),
         logged=logged,
     )
 
@@ -125,12 +121,13 @@ def read_place(place: Place, *, several: bool = False) -> Run:
         _refuse(place, tree.warnings)
     logged = logged_files(place, writers)
     drawn, undrawn = _graph_settings(place, files, tree.files)
+    told, untold = logged_settings(logged)
     read = (*(f.input for f in files), *(scan.inputs if scan else ()), *logs.inputs)
     return Run(
         name=_name(place),
         root=place.label,
         series=series,
-        config={**drawn, **logs.config, **logged_settings(logged)},
+        config={**drawn, **logs.config, **told},
         checkpoint_stats=scan.checkpoints if scan else (),
         recordings=recordings,
         debug_dumps=dumps,
@@ -138,6 +135,8 @@ def read_place(place: Place, *, several: bool = False) -> Run:
         warnings=(
             *tree.warnings,
             *undrawn,
+            *uninterpreted(series),
+            *untold,
             *(w for file in files for w in file.warnings),
             *(scan.warnings if scan else ()),
             *logs.all_warnings,
@@ -178,7 +177,11 @@ def _graph_settings(
 def _name(place: Place) -> str:
     if place.local is None:
         return place.label.rstrip("/").rpartition("/")[2]
-    return place.local.resolve().name or place.label
+    own = place.local.name
+    # "..", "/" and links are called what they lead to
+    if own in ("", "..") or place.local.is_symlink():
+        own = place.local.resolve().name
+    return own or place.label
 
 
 def _refuse(place: Place, warnings: Sequence[ReadWarning]) -> None:
@@ -206,58 +209,3 @@ def _live(file: InputFile, changed: Collection[str]) -> InputFile:
     """Say of a file that was written anew while it was read that nothing more can be said."""
     unread = file.state is InputState.DENIED
     return replace(file, state=InputState.LIVE) if file.path in changed and not unread else file
-
-
-def series_of(writers: Iterable[Writer], logged: Iterable[Draft] = ()) -> tuple[Series, ...]:
-    """Series of all writers and other logs, classified, on 0-based batch or epoch axes."""
-    drafts = [
-        Draft(
-            writer.name,
-            tag,
-            meaning(tag, writer.name),
-            column.steps,
-            column.values,
-            column.wall_times,
-            lossy=writer.lossy,
-        )
-        for writer in writers
-        for tag, column in sorted(writer.columns.items())
-    ]
-    drafts += logged
-    for draft in drafts:
-        _doubt(draft)
-    _stand_in(drafts)
-    settle(drafts)
-    return tuple(_series(draft) for draft in drafts)
-
-
-def _doubt(draft: Draft) -> None:
-    """Take back the meaning of a tag whose values contradict it."""
-    found = draft.meaning
-    if found.quantity in _NEVER_NEGATIVE and bool(np.any(draft.values < 0)):
-        draft.meaning = Meaning(Quantity.OTHER, found.counting)
-
-
-def _stand_in(drafts: Sequence[Draft]) -> None:
-    """Let a squared or absolute error stand for the training loss where no loss was logged."""
-    if any(d.meaning.quantity is Quantity.TRAIN_LOSS for d in drafts):
-        return
-    for draft in drafts:
-        if is_residual(draft.tag, draft.writer):
-            draft.meaning = Meaning(Quantity.TRAIN_LOSS, draft.meaning.counting)
-
-
-def _series(draft: Draft) -> Series:
-    return Series(
-        quantity=draft.meaning.quantity,
-        tag=draft.tag,
-        writer=draft.writer,
-        step_axis=draft.axis,
-        steps=draft.index,
-        values=draft.values,
-        wall_times=draft.wall_times,
-        layer=draft.meaning.layer,
-        shift=draft.shift,
-        fidelity=draft.fidelity,
-        watched=draft.watched,
-    )

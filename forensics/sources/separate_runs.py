@@ -39,11 +39,11 @@ def separate_runs(
     tracked : iterable of str
         Directories that a tracker gave to one run each.
     """
-    own = {folder for folder in tracked if _has_loss(folder, series)}
-    if len(own) > 1:
+    own = _with_loss(series).intersection(tracked)
+    if len(own) > 1 and "." not in own:
         return tuple(sorted(own))
-    losses = {PurePosixPath(s.writer).parts for s in series if _from_the_start(s)}
-    saved = {PurePosixPath(path).parent.parts for path in checkpoints}
+    losses = {_parts(s.writer) for s in series if _from_the_start(s)}
+    saved = {_parts(path)[:-1] for path in checkpoints}
     return _below((), losses, saved) or _same_logs(series)
 
 
@@ -53,12 +53,18 @@ def _from_the_start(series: Series) -> bool:
     )
 
 
-def _has_loss(folder: str, series: Iterable[Series]) -> bool:
-    return any(
-        s.quantity is Quantity.TRAIN_LOSS
-        and (folder == "." or s.writer == folder or s.writer.startswith(f"{folder}/"))
-        for s in series
-    )
+def _parts(path: str) -> tuple[str, ...]:
+    return () if path == "." else tuple(path.split("/"))
+
+
+def _with_loss(series: Iterable[Series]) -> set[str]:
+    """Directories with a training loss in them or below."""
+    found: set[str] = set()
+    for writer in {s.writer for s in series if s.quantity is Quantity.TRAIN_LOSS}:
+        parts = _parts(writer)
+        found.add(".")
+        found.update("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+    return found
 
 
 def _same_logs(series: Iterable[Series]) -> tuple[str, ...]:
@@ -68,7 +74,7 @@ def _same_logs(series: Iterable[Series]) -> tuple[str, ...]:
         if s.fidelity is Fidelity.EVENT or not _from_the_start(s):
             continue
         path = PurePosixPath(s.writer)
-        if _is_first(path.name):
+        if _is_whole(s.writer):
             folders.setdefault(path.name, set()).add(path.parent)
     for found in folders.values():
         parents = {folder.parent for folder in found}
@@ -78,9 +84,9 @@ def _same_logs(series: Iterable[Series]) -> tuple[str, ...]:
     return ()
 
 
-def _is_first(name: str) -> bool:
-    """Whether a writer is the first of its file."""
-    return "#" not in name
+def _is_whole(writer: str) -> bool:
+    """Whether a writer is a file, and no further training or part of one."""
+    return not {"#", "["}.intersection(writer)
 
 
 def _below(

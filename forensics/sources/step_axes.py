@@ -97,6 +97,8 @@ def _recognise_unsaid_epochs(drafts: Sequence[Draft]) -> None:
         and len(d.steps) >= _MIN_EPOCHS
         and np.all(np.diff(d.steps) == 1)
     }
+    if not validated:
+        return
     trained = {d.steps.tobytes() for d in unsaid if d.meaning.quantity is Quantity.TRAIN_LOSS}
     epochs = validated & trained
     for draft in unsaid:

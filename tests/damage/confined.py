@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import forkserver
@@ -29,6 +29,7 @@ _PRELOADED = (
     "forensics.sources.logdir",
     "forensics.sources.checkpoints.scan",
     "tests.damage.contract",
+    "tests.damage.warm",
 )
 """Imported once, by the server."""
 
@@ -53,7 +54,11 @@ class Outcome:
 
 
 def confined(
-    work: Callable[..., Any], *args: Any, seconds: float = 20.0, memory: int | None = None
+    work: Callable[..., Any],
+    *args: Any,
+    seconds: float = 20.0,
+    start: float = 180.0,
+    memory: int | None = None,
 ) -> Outcome:
     """Run a function of a module in a child.
 
@@ -63,20 +68,23 @@ def confined(
         Called with ``args``; if it takes a keyword ``report``, that is a function which tells the
         parent how far it came.
     seconds : float
-        Wall time until it is killed as hanging.
+        Wall time until it is killed as hanging, between two reports.
+    start : float
+        The same before its first report or answer, where it may have to compile first.
     memory : int or None
         Bytes of address space that it may add to what the child has at its start.
     """
     ours, theirs = _context().Pipe(duplex=False)
-    child = _context().Process(target=_work, args=(theirs, work, args, memory), daemon=False)
+    child = _context().Process(target=_work, args=(theirs, work, args, memory, dict(os.environ)))
     child.start()
     theirs.close()
-    last = Outcome()
+    last, patience = Outcome(), start
     while True:
-        if not ours.poll(seconds):
+        if not ours.poll(patience):
             child.kill()
             child.join()
-            return Outcome(last.value, f"hangs: no answer within {seconds} s")
+            return Outcome(last.value, f"hangs: no answer within {patience} s")
+        patience = seconds
         try:
             message: tuple[bool, Outcome] = ours.recv()
         except EOFError:
@@ -110,8 +118,15 @@ def _context() -> ForkServerContext:
 
 
 def _work(
-    pipe: Connection, work: Callable[..., Any], args: Sequence[Any], memory: int | None
+    pipe: Connection,
+    work: Callable[..., Any],
+    args: Sequence[Any],
+    memory: int | None,
+    environment: Mapping[str, str],
 ) -> None:
+    # Else it would be that of the server when it was started.
+    os.environ.clear()
+    os.environ.update(environment)
     before = _peak()
     if memory is not None:
         limit = _address_space() + memory

@@ -178,7 +178,7 @@ def _bundles() -> dict[str, Hostile]:
         packed = bundle.varint(size) + b"\x00x"
         found[f"bundle block that unpacks to {size} bytes"] = _bundle(_table_of(packed, 1))
     found["bundle block of copies of copies"] = _bundle(_table_of(
-        bundle.varint(200 << 20) + b"\x00a" + b"\xfe\x01\x00" * (200 << 14), 1))  # fmt: skip
+        bundle.varint(20 << 20) + b"\x00a" + b"\xfe\x01\x00" * (20 << 14), 1))  # fmt: skip
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import random
 import struct
 import zipfile
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from safetensors.numpy import save
@@ -25,6 +27,7 @@ from forensics.domain.logged import LoggedKind
 from forensics.domain.run import InputState, ReadWarning, Run
 from forensics.recorder.files import as_bytes
 from forensics.sources.debug_dump import dumps_among, read_debug_dump
+from forensics.sources.events.tiers import SWITCH
 from forensics.sources.logdir import read
 from forensics.sources.storage.place import Directory
 from tests.damage import repairs
@@ -81,6 +84,8 @@ class Specimen:
         Whether checksums cover every value, so that no wrong one may be returned.
     appended : bool
         Whether it grows record by record, so that a cut between two cannot be told.
+    sniffed : bool
+        Whether it is known by its first bytes, so that an empty one is nothing to be read.
     packed : bool
         Whether offsets in warnings are those of what the file unpacks to.
     observe : callable
@@ -92,6 +97,7 @@ class Specimen:
     damages: Mapping[str, Damage]
     checked: bool = True
     appended: bool = False
+    sniffed: bool = False
     packed: bool = False
     observe: Callable[[Path], Observation] = field(default_factory=lambda: observe)
 
@@ -110,6 +116,16 @@ def observe(root: Path) -> Observation:
     complete = all(i.state is InputState.COMPLETE for i in run.inputs)
     steps = {c.path: (c.step_source, c.step) for c in run.checkpoint_stats}
     return Observation(values, [*run.warnings, *lost], complete, steps)
+
+
+def observe_by_both(root: Path) -> Observation:
+    """What is found in pure Python and by kernels, which must be the same to the byte."""
+    found = []
+    for switch in ("0", "1"):
+        with mock.patch.dict(os.environ, {SWITCH: switch}):
+            found.append(observe(root))
+    assert found[0] == found[1], "the two tiers differ"
+    return found[1]
 
 
 def _add_points(run: Run, values: Counter[Hashable]) -> None:
@@ -204,10 +220,12 @@ _MEMBER = {"member": repairs.mutated_member}
 def specimens() -> dict[str, Specimen]:
     """All formats by name."""
     packed = gzip.compress(events(60), mtime=0)
+    plain = replace(
+        _specimen("events", {EVENTS: events(400)}, (EVENTS,), below=_RECORDS), appended=True
+    )
     found = [
-        replace(
-            _specimen("events", {EVENTS: events(400)}, (EVENTS,), below=_RECORDS), appended=True
-        ),
+        plain,
+        replace(plain, name="events_compiled", observe=observe_by_both),
         replace(
             _specimen("events_gzip", {EVENTS: packed}, (EVENTS,), below=_PACKED), packed=True
         ),
@@ -326,7 +344,7 @@ def _archived(archive: str, *, keep: str = "") -> dict[str, bytes]:
 
 def _orbax() -> list[Specimen]:
     found = []
-    for name in ("database_zarr2", "folders_zarr2", "folders_zarr3", "keras"):
+    for name in ("database_zarr2", "folders_zarr3", "keras", "orbax_0_2"):
         files = _archived(f"orbax/{name}.zip", keep="run/1/" if name == "keras" else "")
         read_too = tuple(
             n for n in files if not n.endswith(("_sharding", "commit_success.txt", "process_0"))
@@ -398,7 +416,8 @@ def _logs() -> list[Specimen]:
     content = (DATA / "logs" / run).read_bytes()
     below = {"records": repairs.mutated_wandb_record}
     wandb = _specimen("wandb_run", {run: content}, (run,), below=below)
-    return [*found, replace(wandb, appended=True)]
+    found.append(replace(wandb, appended=True))
+    return [replace(specimen, sniffed=True) for specimen in found]
 
 
 def _dump() -> Specimen:

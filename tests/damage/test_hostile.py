@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from forensics.sources.events.tiers import SWITCH
 from tests.damage.confined import confined
 from tests.damage.contract import read_all, write
 from tests.damage.hostile import hostiles
@@ -24,12 +25,28 @@ HARMLESS = {
 }
 
 
+LOGS = [name for name in hostiles() if name.split()[0] in ("record", "tensor", "histogram", "text",
+        "groups", "hparams", "a", "gzip")]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", hostiles())
 def test_hostile(tmp_path: Path, name: str) -> None:
+    _holds(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_hostile_logs_by_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(SWITCH, "1")
+    _holds(tmp_path, name)
+
+
+def _holds(tmp_path: Path, name: str) -> None:
     hostile = hostiles()[name]
     hostile.make(tmp_path)
     write(tmp_path, {NEIGHBOUR: neighbour()})
-    outcome = confined(read_all, tmp_path, seconds=SECONDS, memory=MEMORY)
+    outcome = confined(read_all, tmp_path, start=SECONDS, memory=MEMORY)
     assert outcome.error == ""
     assert outcome.grown < MEMORY
     beside, complains, slugs = outcome.value

@@ -28,6 +28,7 @@ from forensics.detectors.restarted import Restarted
 from forensics.domain.findings import Finding
 from forensics.domain.run import InputState, Run
 from forensics.domain.scene import Scene
+from forensics.sources.events.tiers import SWITCH
 from forensics.sources.logdir import read
 from tests.damage.confined import confined
 from tests.sources import event_writer as ew
@@ -81,6 +82,12 @@ def write(path: Path, events: Iterable[Event]) -> Log:
             starts.append(file.tell())
             writer.write(event.SerializeToString())
     return Log(path.read_bytes(), tuple(starts))
+
+
+@pytest.fixture(autouse=True, params=["python", "compiled"])
+def tier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of reading event files owe the same."""
+    monkeypatch.setenv(SWITCH, "1" if request.param == "compiled" else "0")
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +314,7 @@ def test_a_length_of_2_to_the_40_is_told_at_its_offset(tmp_path: Path, clean: Lo
     path = tmp_path / "short" / NAME
     path.parent.mkdir()
     path.write_bytes((clean.data[:at] + lying).ljust(at + 32, b"\0"))
-    outcome = confined(_read, path.parent, seconds=20, memory=256 << 20)
+    outcome = confined(_read, path.parent, start=60, memory=256 << 20)
     assert outcome.error == ""
     n_rows, states, warnings = outcome.value
     assert (n_rows, states) == (2, [InputState.DAMAGED])
@@ -322,7 +329,7 @@ def test_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
     """EventAccumulator hangs on it."""
     write(tmp_path / NAME, [version(), *map(point, range(10))])
     os.mkfifo(tmp_path / "events.out.tfevents.fifo")
-    outcome = confined(_read, tmp_path, seconds=20)
+    outcome = confined(_read, tmp_path, start=60)
     assert outcome.error == ""
     n_rows, states, warnings = outcome.value
     assert n_rows == 10

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forensics.errors import Damaged
+from forensics.sources.events import histogram_batches
 from forensics.sources.events.histogram_batches import (
     Histograms,
     decode_bucket_tensors,
@@ -123,7 +124,9 @@ def together(messages: list[bytes], *, tensors: bool) -> list[Any]:
     starts = np.cumsum(lengths + 1) - lengths - 1
     into = Histograms.room_for(len(messages))
     decode = decode_bucket_tensors if tensors else decode_protos
-    decode(np.frombuffer(data, np.uint8), starts, lengths, np.arange(len(messages)), into)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(histogram_batches, "_FEW", 1)
+        decode(np.frombuffer(data, np.uint8), starts, lengths, np.arange(len(messages)), into)
     broken = {index for index, _ in into.faults}
     assert broken == {i for i, limits in enumerate(into.limits) if limits is None}
     parts = zip(into.limits, into.counts, into.numbers, strict=True)

@@ -158,5 +158,6 @@ def test_a_broken_session_costs_no_other(tmp_path: Path) -> None:
     ew.write(tmp_path / "b", metadata(b"s", b"\x1a\x7f"))
     run = read(tmp_path)
     assert run.config == {"learning_rate": 0.5}
+    assert [(w.path.split("/")[0], w.kind) for w in run.warnings] == [("b", "bad_wire")]
     with pytest.warns(UserWarning, match="hyperparameters of 's' cannot be read"):
         assert run.hparams()["value"].tolist() == [0.5]

@@ -137,6 +137,7 @@ def hparams_of_tensorflow(folder: Path) -> None:
 def keras_callback(folder: Path) -> None:
     """Weights become NaN in the first epoch of the second training."""
     import keras
+    from tensorboard.plugins.hparams import api as hp
 
     x, y = np.ones((32, 3), "float32"), np.ones((32, 1), "float32")
     for name, rate in (("sound", 0.01), ("poisoned", 1e30)):
@@ -145,8 +146,16 @@ def keras_callback(folder: Path) -> None:
         callback = keras.callbacks.TensorBoard(
             str(folder / name), histogram_freq=1, write_images=True, update_freq=1
         )
+        trial = hp.KerasCallback(str(folder / name), {hp.HParam("lr"): rate, "optimizer": "SGD"})
         model.fit(
-            x, 9 * y, 8, 2, verbose=0, callbacks=[callback], validation_data=(x, y), shuffle=False
+            x,
+            9 * y,
+            batch_size=8,
+            epochs=2,
+            verbose=0,
+            callbacks=[callback, trial],
+            validation_data=(x, y),
+            shuffle=False,
         )
 
 

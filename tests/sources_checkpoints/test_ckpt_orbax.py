@@ -16,6 +16,7 @@ import pytest
 from forensics.domain.run import CheckpointStatus, InputState, StepSource, TensorKind
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.checkpoint_format import Claim, OpenCheckpoint
+from forensics.sources.checkpoints.orbax.aggregate import read_aggregate
 from forensics.sources.checkpoints.orbax.checkpoint import Orbax
 from forensics.sources.checkpoints.orbax.decoder import Decoder
 from forensics.sources.checkpoints.orbax.files import Files
@@ -263,6 +264,18 @@ def test_databases_that_were_never_merged(tmp_path: Path) -> None:
     assert [w.kind for w in result.warnings] == ["unfinished_save"]
 
 
+def test_a_broken_tree_is_replaced_by_those_of_the_processes(tmp_path: Path) -> None:
+    root = unpack(tmp_path, "database_zarr2")
+    (sound,) = scan(root).checkpoints
+    manifest = root / "step_7" / "manifest.ocdbt"
+    manifest.write_bytes(manifest.read_bytes()[:-1] + b"\0")
+    result = scan(root)
+    (found,) = result.checkpoints
+    assert found.status is CheckpointStatus.DAMAGED
+    assert repr(found.tensors) == repr(sound.tensors)
+    assert [w.kind for w in result.warnings] == ["crc_mismatch"]
+
+
 def test_without_zstandard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
     for name in ("database_zarr2", "folders_zarr3"):
@@ -325,16 +338,64 @@ def test_what_else_lies_beside_is_left_to_others(tmp_path: Path) -> None:
     assert "params.dense.kernel/0.0" in found.files
 
 
-def test_an_old_checkpoint_with_leaves_elsewhere(tmp_path: Path) -> None:
-    root = unpack(tmp_path, "folders_zarr2") / "step_7"
-    for name in ("_METADATA", "_CHECKPOINT_METADATA"):
-        (root / name).unlink()
-    (root / "checkpoint").write_bytes(b"\x81\xa4step\x07")
-    result = scan(tmp_path)
+def test_an_old_checkpoint_keeps_leaves_in_its_tree(tmp_path: Path) -> None:
+    root = unpack(tmp_path, "orbax_0_2")
+    (found,) = scan(root).checkpoints
+    assert (found.step, found.step_source) == (7, StepSource.VARIABLE)
+    assert {"ema/kernel", "opt_state/0/mu"} <= {t.name for t in found.tensors}
+    tree = root / "step_7" / "checkpoint"
+    tree.write_bytes(tree.read_bytes()[:-1])
+    result = scan(root)
     (found,) = result.checkpoints
-    assert found.path == "step_7"
+    assert found.status is CheckpointStatus.DAMAGED
     assert "params.dense.kernel" in {t.name for t in found.tensors}
-    assert [(w.path, w.kind) for w in result.warnings] == [("step_7/checkpoint", "not_read")]
+    assert [(w.path, w.kind) for w in result.warnings] == [("step_7/checkpoint", "bad_msgpack")]
+
+
+ARRAY = b"\xc7\x11\x01\x93\x91\x01\xa7float32\xc4\x04"
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", "bad_msgpack"),
+        (b"\xc1", "bad_msgpack"),
+        (b"\x07", "bad_msgpack"),
+        (b"\x80\x80", "bad_msgpack"),
+        (b"\xdf\xff\xff\xff\xff", "bad_msgpack"),
+        (b"\x81\xa1a\xdd\xff\xff\xff\xff", "bad_msgpack"),
+        (b"\x81\xa1a\xc6\xff\xff\xff\xff", "bad_msgpack"),
+        (b"\x82\xa1a\x01\xa1a\x02", "bad_msgpack"),
+        (b"\x81\xc0\x01", "bad_msgpack"),
+        (b"\x81\xa1\xff\x01", "bad_msgpack"),
+        (b"\x81\xa1a" + b"\x91" * 99 + b"\x01", "bad_msgpack"),
+        (b"\x81\xa1a\xd4\x01\x01", "bad_array"),
+        (b"\x81\xa1a" + ARRAY.replace(b"float32", b"floatxx") + bytes(4), "bad_array"),
+        (b"\x81\xa1a" + ARRAY.replace(b"\x91\x01", b"\x91\x02") + bytes(4), "bad_shape"),
+    ],
+)
+def test_hostile_trees(data: bytes, kind: str) -> None:
+    with pytest.raises(Damaged) as caught:
+        read_aggregate(data, "checkpoint")
+    assert caught.value.kind == kind
+    assert 0 <= caught.value.offset <= len(data)
+
+
+def test_leaves_of_a_tree() -> None:
+    data = (
+        b"\x84\xa1a"
+        + ARRAY
+        + b"\0\0\x80?"
+        + b"\xa1b\x07\xa1c\xc3\xa1d\xcb"
+        + struct.pack(">d", 0.5)
+    )
+    tensors = {t.name: (t.dtype, b"".join(t.pieces())) for t in read_aggregate(data, "x").tensors}
+    assert tensors == {
+        "a": ("float32", struct.pack("<f", 1.0)),
+        "b": ("int64", struct.pack("<q", 7)),
+        "c": ("bool", b"\1"),
+        "d": ("float64", struct.pack("<d", 0.5)),
+    }
 
 
 def test_in_a_bucket(tmp_path: Path) -> None:

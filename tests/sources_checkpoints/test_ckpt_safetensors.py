@@ -204,13 +204,30 @@ def test_hostile_headers(tmp_path: Path, name: str) -> None:
     result = scan(tmp_path)
     (found,) = result.checkpoints
     assert found.status is CheckpointStatus.DAMAGED
-    assert not found.tensors
+    assert len(found.tensors) == (kind == "trailing_bytes")
     (warning,) = result.warnings
     assert warning.kind == kind
     size = (tmp_path / "model.safetensors").stat().st_size
     assert warning.offset is not None
     assert 0 <= warning.offset <= size
     assert result.inputs[0].state is InputState.DAMAGED
+
+
+def test_a_file_that_is_cut_off_keeps_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({name: np.arange(9, dtype=np.float32) for name in "abc"}, path)
+    whole = path.read_bytes()
+    sizes = {}
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        result = scan(tmp_path)
+        (found,) = result.checkpoints
+        assert found.status is CheckpointStatus.DAMAGED
+        assert {w.kind for w in result.warnings} <= {"truncated", "bad_length", "bad_json"}
+        assert all(t.max == 8 for t in found.tensors)
+        sizes[cut] = len(found.tensors)
+    assert sizes[len(whole) - 1] == 2
+    assert sizes[len(whole) - 37] == 1
 
 
 def test_packed_elements_are_counted(tmp_path: Path) -> None:

@@ -267,6 +267,15 @@ def test_metadata(document: dict[str, object], kind: str) -> None:
 
 
 def test_rows_too_long_to_be_put_in_order() -> None:
-    row = 100 << 20
+    row = 20 << 20
     with pytest.raises(Damaged, match="limit"):
         elements({}, format_2((2, row), (2, row // 2)))
+
+
+def test_very_many_chunks_beside_each_other() -> None:
+    """Few rows are read chunk by chunk; many would need as many decoders as there are chunks."""
+    array = np.arange(4 * 2000, dtype="<f4").reshape(4, 2000)
+    values = {f"0.{i}": array[:, i : i + 1].tobytes() for i in range(2000)}
+    assert elements(values, format_2(array.shape, (4, 1))) == array.tobytes()
+    with pytest.raises(Damaged, match="limit"):
+        elements({}, format_2((1 << 12, 2000), (1 << 12, 1)))

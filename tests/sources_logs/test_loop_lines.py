@@ -20,7 +20,7 @@ from tests.sources_logs.logs_of import DATA, first_bad, points, run_of, series
         "step {} loss {}",
         "Step: {}, Loss: {}",
         "step={} loss={} time=0.31s",
-        "[{}] iter"[:0] + "iter {}: loss {}, lr 0.001",
+        "iter {}: loss {}, lr 0.001",
         "2024-05-01 10:11:12,345 INFO step {}/1000 - loss = {}",
         '{{"step": {}, "loss": {}}}',
         "{{'step': {}, 'loss': '{}'}}",

@@ -146,6 +146,62 @@ def test_download_of_tensorboard(tmp_path: Path) -> None:
     assert (loss.step_axis, loss.wall_times[0]) == (StepAxis.EPOCH, 1700000000.5)
 
 
+def test_the_logger_of_keras_in_a_file_called_log(tmp_path: Path) -> None:
+    content = (DATA / "keras3_logger.csv").read_bytes()
+    run = run_of(tmp_path, {"training.log": content})
+    assert [i.kind for i in run.inputs] == ["csv"]
+    assert first_bad(series(run, "loss")) == 2
+
+
+def test_lines_of_json_in_files_of_other_names(tmp_path: Path) -> None:
+    lines = "".join(f'{{"epoch": {e}, "loss": {e}.5}}\n' for e in range(3))
+    run = run_of(tmp_path, {"20240101.log.json": lines, "train.log": lines})
+    assert points(run, "loss", "train.log") == points(run, "loss", "20240101.log.json")
+    assert [i.kind for i in run.inputs] == ["json_log", "progress_text"]
+
+
+def test_json_that_was_formatted_by_hand(tmp_path: Path) -> None:
+    lines = "".join(f'{{"step": {k}, "loss": {v}}}\n' for k, v in enumerate(("1.5", "-inf", "nan")))
+    run = run_of(tmp_path, {"a.jsonl": lines, "history.json": '{"loss": [2.5,nan, inf]}'})
+    np.testing.assert_array_equal(series(run, "loss", "a.jsonl").values, [1.5, -inf, nan])
+    np.testing.assert_array_equal(series(run, "loss", "history.json").values, [2.5, nan, inf])
+    assert not run.warnings
+
+
+def test_json_of_tensorboard(tmp_path: Path) -> None:
+    rows = '[[1700000000.5, 0, 2.5], [1700000001.5, 1, "NaN"], [1, 2], "x"]'
+    loss = series(run_of(tmp_path, {"run-train-tag-batch_loss.json": rows}), "batch_loss")
+    assert loss.steps.tolist() == [0, 1]
+    assert isnan(loss.values[1])
+
+
+def test_a_long_table_of_runs_and_tags(tmp_path: Path) -> None:
+    text = "writer,tag,quantity,step,wall_time,value\n" + "".join(
+        f"{w},{t},q,{s},1.5,{s}.{k}\n"
+        for k, w in enumerate(("train", "validation"))
+        for t in ("epoch_loss", "lr")
+        for s in range(3)
+    )
+    run = run_of(tmp_path, {"scalars.csv": text})
+    assert points(run, "epoch_loss", "scalars.csv[train]") == [(0, 0.0), (1, 1.0), (2, 2.0)]
+    assert points(run, "lr", "scalars.csv[validation]") == [(0, 0.1), (1, 1.1), (2, 2.1)]
+    assert len(run.series) == 4
+
+
+def test_runs_of_one_table_are_no_directories(tmp_path: Path) -> None:
+    text = "run,step,loss\n" + "".join(f"{r}/x,{s},1.5\n" for r in "ab" for s in range(2))
+    run = run_of(tmp_path, {"t.csv": text})
+    assert {s.writer for s in run.series} == {"t.csv[a/x]", "t.csv[b/x]"}
+
+
+def test_rows_of_training_and_validation_are_kept_apart(tmp_path: Path) -> None:
+    text = "epoch,phase,loss\n0,train,2.5\n0,val,3.5\n1,train,1.5\n1,val,nan\n"
+    run = run_of(tmp_path, {"log.csv": text})
+    assert points(run, "train/loss") == [(0, 2.5), (1, 1.5)]
+    validation = series(run, "val/loss")
+    assert (validation.quantity, first_bad(validation)) == (Quantity.VALIDATION_LOSS, 1)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -183,6 +183,15 @@ def test_old_history_and_settings_beside_it(tmp_path: Path) -> None:
     assert run.config == {"learning_rate": 0.01, "optimizer": "Adam"}
 
 
+@pytest.mark.parametrize("folder", ["", "wandb/offline-run-20260101_000000-ab12/"])
+def test_a_summary_beside_a_history_adds_nothing(tmp_path: Path, folder: str) -> None:
+    files: dict[str, str | bytes] = {
+        f"{folder}run-ab12.wandb": framed([history(s, loss=float(s)) for s in range(5)]),
+        f"{folder}files/wandb-summary.json": '{"_step": 4, "loss": 4.0}',
+    }
+    assert len(run_of(tmp_path, files).series) == 1
+
+
 def test_a_summary_stands_in_for_a_history_that_is_not_there(tmp_path: Path) -> None:
     summary = '{"_step": 99, "loss": NaN, "accuracy": 0.1, "_timestamp": 1.7e9, "_wandb": {"a": 1}}'
     run = run_of(tmp_path, {"files/wandb-summary.json": summary})

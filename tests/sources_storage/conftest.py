@@ -37,6 +37,9 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture
 def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """Bucket, empty, with the environment that leads to it."""
+    from s3fs import S3FileSystem
+
+    S3FileSystem.clear_instance_cache()
     for name in list(os.environ):
         if name.startswith(("AWS_", "FSSPEC_")):
             monkeypatch.delenv(name)

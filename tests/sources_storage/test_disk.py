@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from forensics import analyze, read
+from forensics.cli.main import main
 from forensics.domain.run import InputState
 from forensics.errors import NothingToAnalyze
 from forensics.sources.storage import walk
@@ -84,13 +86,11 @@ def test_the_command_prints_odd_names(tmp_path: Path) -> None:
     path = ew.write(tmp_path, ew.scalars("loss", CURVE)[:-3])
     path.rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\x1b[31m\n.tfevents"))
     for form in ("json", "text", "markdown"):
-        told = subprocess.run(
-            [sys.executable, "-m", "forensics", "analyze", tmp_path, "--format", form],
-            capture_output=True, check=False,
-        )  # fmt: skip
-        assert told.returncode == 0, told.stderr
-        assert b"\x1b" not in told.stdout
-        told.stdout.decode()
+        told = CliRunner().invoke(main, ["analyze", str(tmp_path), "--format", form])
+        assert told.exit_code == 0, told.output
+        assert b"\x1b" not in told.stdout_bytes
+        assert b"\\xff" in told.stdout_bytes or form != "json"
+        told.stdout_bytes.decode()
 
 
 def test_roots_of_all_kinds_are_the_same_run(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
 
@@ -157,6 +158,13 @@ def test_without_an_etag_what_was_read_is_hashed(tmp_path: Path) -> None:
     (file,) = logdir.read_place(store(fake)).inputs
     assert file.etag is None
     assert file.sha256 is not None
+
+
+def test_a_remote_file_can_be_hashed_by_whoever_needs_it() -> None:
+    fake = FakeFilesystem({"bucket/run/a": b"0123456789"})
+    with store(fake).open("a") as blob:
+        assert b"".join(blob.pieces()) == b"0123456789"
+        assert blob.sha256() == hashlib.sha256(b"0123456789").hexdigest()
 
 
 def test_a_size_that_is_not_told_is_refused() -> None:

@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from s3fs import S3FileSystem
 
 from forensics import analyze, read
 from forensics.domain.run import InputState
 from forensics.errors import NothingToAnalyze, UsageError
+from forensics.sources.checkpoints.named import named_checkpoints
+from forensics.sources.checkpoints.registry import open_checkpoint
+from forensics.sources.checkpoints.summarise import summarise_all
+from forensics.sources.storage import read_ahead
+from tests.sources import event_writer as ew
 from tests.sources_storage.conftest import BUCKET, Bucket
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -60,6 +66,24 @@ def test_weights_in_a_bucket(s3: Bucket) -> None:
     remote, local = analyze(url).to_dict(), analyze(ARCHIVES).to_dict()
     assert scrubbed(remote) == scrubbed(local)
     assert len(remote["checkpoints"]) == 9
+
+
+def test_large_files_by_range(
+    s3: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(read_ahead, "BLOCK", 1 << 16)
+    values = [float(i) for i in range(5000)]
+    ew.write(tmp_path / "logs", ew.scalars("loss", values))
+    for step in (10, 20):
+        (tmp_path / f"{step}.weights.h5").write_bytes(
+            (ARCHIVES / "checkpoints/step_00020.weights.h5").read_bytes()
+        )
+    run = read(s3.put_tree(tmp_path, "run"))
+    assert [s.values.tolist() for s in run.series] == [values]
+    assert [c.tensors for c in run.checkpoint_stats] == [
+        c.tensors for c in read(tmp_path).checkpoint_stats
+    ]
+    assert max(i.bytes for i in run.inputs) > 4 * read_ahead.BLOCK
 
 
 def test_a_single_file(s3: Bucket) -> None:
@@ -120,6 +144,7 @@ def test_objects_that_may_not_be_read(s3: Bucket, monkeypatch: pytest.MonkeyPatc
     s3.put("run/a.tfevents", events.read_bytes())
     s3.put("run/b.tfevents", events.read_bytes(), public=True)
     monkeypatch.setattr("fsspec.config.conf", {"s3": {"anon": True}})
+    S3FileSystem.clear_instance_cache()
     run = read(f"s3://{BUCKET}/run")
     assert [i.state for i in run.inputs] == [InputState.DENIED, InputState.COMPLETE]
     assert [(w.path, w.detail) for w in run.warnings] == [
@@ -137,3 +162,26 @@ def test_a_replay_needs_a_copy(s3: Bucket) -> None:
     url = s3.put_tree(BUNDLES, "run")
     with pytest.raises(UsageError, match="copy the run"):
         analyze(url, replay=f"{__file__}:case")
+
+
+def test_checkpoints_by_folder_and_by_prefix(s3: Bucket) -> None:
+    url = s3.put_tree(BUNDLES / "checkpoints", "run/checkpoints")
+    for name, here, there in [
+        ("folder", BUNDLES / "checkpoints", url),
+        ("prefix", BUNDLES / "checkpoints/ckpt-50", f"{url}/ckpt-50"),
+        ("file", BUNDLES / "checkpoints/ckpt-50.index", f"{url}/ckpt-50.index"),
+    ]:
+        remote, local = (_checkpoint(where) for where in (there, here))
+        assert remote == local, name
+    with pytest.raises(NothingToAnalyze):
+        named_checkpoints(f"{url}/ckpt-51")
+
+
+def _checkpoint(where: str | Path) -> list[tuple[str, str]]:
+    named = named_checkpoints(where)
+    found = []
+    for form, claim in named.claims:
+        with open_checkpoint(named.place, form, claim) as checkpoint:
+            summarise_all(checkpoint)
+            found.append((claim.name, repr(checkpoint.contents.tensors)))
+    return found

@@ -41,6 +41,29 @@ def test_loops_of_links_end_and_nothing_is_listed_twice(tmp_path: Path) -> None:
     assert tree.events == ["tfevents.self", "z/train/tfevents.1"]
 
 
+def test_links_to_what_lies_above_a_linked_directory_list_nothing_twice(tmp_path: Path) -> None:
+    touch(tmp_path, "store/group/run/tfevents.1", "store/group/tfevents.2", "logs/tfevents.3")
+    (tmp_path / "logs/run").symlink_to(tmp_path / "store/group/run", target_is_directory=True)
+    (tmp_path / "store/group/run/up").symlink_to(tmp_path / "store", target_is_directory=True)
+    tree = survey(tmp_path / "logs")
+    assert tree.events == ["run/tfevents.1", "run/up/group/tfevents.2", "tfevents.3"]
+
+
+def test_one_inode_for_everything_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a/tfevents.1", "a/tfevents.2", "b/tfevents.1", "b/c/tfevents.1")
+    real = os.stat
+
+    def same(path: str) -> os.stat_result:
+        fields = list(real(path))
+        fields[1] = 7
+        return os.stat_result(fields)
+
+    monkeypatch.setattr("forensics.sources.storage.walk.os.stat", same)
+    assert len(survey(tmp_path).events) == 4
+
+
 def test_linked_directories_elsewhere_are_read(tmp_path: Path) -> None:
     touch(tmp_path, "store/run/tfevents.1")
     (tmp_path / "logs").mkdir()

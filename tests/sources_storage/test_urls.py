@@ -9,7 +9,7 @@ import pytest
 from forensics import analyze, read
 from forensics.errors import NothingToAnalyze, UsageError
 from forensics.sources.storage.filesystems import split_url
-from forensics.sources.storage.locate import is_remote, locate, place_at
+from forensics.sources.storage.locate import is_remote, locate, place_at, shown
 from forensics.sources.storage.remote_errors import as_os_error, reason, without_secrets
 from tests.sources import event_writer as ew
 from tests.sources_storage.test_s3 import ARCHIVES, BUNDLES, scrubbed
@@ -121,6 +121,18 @@ def test_signed_urls_are_shown_without_their_signature() -> None:
         read("https://127.0.0.1:1/run/1.tfevents?X-Amz-Signature=abc#x")
     assert str(caught.value).startswith("https://127.0.0.1:1/run/1.tfevents: the server cannot be")
     assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://me:pw@host/a/?sig=hunter2#x", "https://host/a"),
+        ("s3a://bucket/run/", "s3://bucket/run"),
+        ("runs/x?y", "runs/x?y"),
+    ],
+)
+def test_what_is_shown_of_a_url(text: str, expected: str) -> None:
+    assert shown(text) == expected
 
 
 @pytest.mark.parametrize(

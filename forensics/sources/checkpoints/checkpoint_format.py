@@ -7,8 +7,8 @@ and the bounds on memory are made from these, in one place for all formats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
@@ -18,6 +18,9 @@ from forensics.sources.checkpoints.contents import Contents
 from forensics.sources.checkpoints.stored_tensor import StoredTensor
 from forensics.sources.storage.blob import Blob, NotRegular
 from forensics.sources.storage.place import Place
+
+_LARGE = 64 << 20
+"""Bytes from which a thread is worth it."""
 
 
 class NotACheckpoint(Exception):
@@ -108,6 +111,21 @@ class OpenCheckpoint:
         trace: TracebackType | None,
     ) -> None:
         self.stack.close()
+
+    @contextmanager
+    def hashed_beside(self) -> Iterator[None]:
+        """Hash its large local files in a thread of its own while its tensors are read."""
+        large = [b for b in self.blobs if b.descriptor is not None and b.size > _LARGE]
+        if not large:
+            yield
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(1) as pool:
+            digests = [pool.submit(blob.sha256) for blob in large]
+            yield
+            for digest in digests:
+                digest.exception()  # Recording the file meets it again, and says so.
 
     def record(self) -> None:
         """Record its files as inputs, once everything that could fail has been read."""

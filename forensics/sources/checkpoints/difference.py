@@ -61,7 +61,8 @@ def compare(
         two = stack.enter_context(_opened(place_b, b))
         expect([*one.stored, *two.stored])
         pairs = _Pairs(one, two)
-        changes = list(pairs.changes())
+        with one.hashed_beside(), two.hashed_beside():
+            changes = list(pairs.changes())
         pairs.judge()
         stats_a, stats_b = conclude(one), conclude(two)
         kinds = {t.name: t.kind for t in (*stats_b.tensors, *stats_a.tensors)}

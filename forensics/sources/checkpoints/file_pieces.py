@@ -7,7 +7,7 @@ than the copy itself, and a mapped file that shrinks would end the process.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.stored_tensor import PIECE
@@ -18,11 +18,13 @@ READ = PIECE
 """Bytes read at once: mostly they are still in the second-level cache when they are summed up."""
 _SMALL = 1 << 16
 """Bytes up to which a fresh buffer costs nothing."""
+_HELD = 1 << 20
+"""Bytes of files up to which they are held as a whole, and hashed as they were parsed."""
 _IDLE: list[bytearray] = []
 """Buffers that nobody reads into at the moment."""
 
 
-def file_pieces(blob: Blob, offset: int, size: int) -> Iterator[memoryview]:
+def file_pieces(blob: Blob, offset: int, size: int) -> Generator[memoryview, None, None]:
     """Bytes of a file, at most `PIECE` at a time; each piece is overwritten by the next.
 
     Raises
@@ -30,41 +32,59 @@ def file_pieces(blob: Blob, offset: int, size: int) -> Iterator[memoryview]:
     Damaged
         The file does not hold them, or cannot be read.
     """
-    if blob.descriptor is None or size <= _SMALL or offset < 0 or offset + size > blob.size:
-        return _ranges(blob, offset, size)
-    return _reused(blob, blob.descriptor, offset, size)
-
-
-def _ranges(blob: Blob, offset: int, size: int) -> Iterator[memoryview]:
-    """Ask for one piece after the other; the first question is whether all of it is there."""
-    read_piece(blob, offset + size, 0)
+    if size > _SMALL and _is_direct(blob, offset, size):
+        yield from _reused(blob, offset, size)
+        return
+    read_piece(blob, offset + size, 0)  # All of it is there, or nothing is read.
     for start in range(offset, offset + size, PIECE):
         yield read_piece(blob, start, min(PIECE, offset + size - start))
 
 
 def read_piece(blob: Blob, offset: int, count: int) -> memoryview:
     """Bytes of a file, where a failure to read it is damage."""
+    if _is_direct(blob, offset, count):
+        buffer = memoryview(bytearray(count))
+        _fill(blob, buffer, offset)
+        return buffer
     try:
         return blob.read(offset, count)
     except OSError as error:
         raise _failed(blob, offset, error) from None
 
 
-def _reused(blob: Blob, descriptor: int, offset: int, size: int) -> Iterator[memoryview]:
+def _is_direct(blob: Blob, offset: int, size: int) -> bool:
+    """Whether bytes that are there can be read without holding all of a large file."""
+    inside = offset >= 0 and size >= 0 and offset + size <= blob.size
+    return blob.descriptor is not None and blob.size > _HELD and inside
+
+
+def _reused(blob: Blob, offset: int, size: int) -> Iterator[memoryview]:
     buffer = _IDLE.pop() if _IDLE else bytearray(READ)
     view, end = memoryview(buffer), offset + size
     try:
         while offset < end:
-            try:
-                count = os.preadv(descriptor, [view[: min(READ, end - offset)]], offset)
-            except OSError as error:
-                raise _failed(blob, offset, error) from None
-            if count == 0:
-                raise Damaged(blob.name, offset, "truncated", "the file shrank while it was read")
-            yield view[:count]
-            offset += count
+            piece = view[: min(READ, end - offset)]
+            _fill(blob, piece, offset)
+            yield piece
+            offset += len(piece)
     finally:
         _IDLE.append(buffer)
+
+
+def _fill(blob: Blob, view: memoryview, offset: int) -> None:
+    """Fill a buffer: the system may hand over less than it was asked for."""
+    if blob.descriptor is None:
+        raise Damaged(blob.name, offset, "read_error", "this file is on no local disk")
+    done = 0
+    while done < len(view):
+        try:
+            count = os.preadv(blob.descriptor, [view[done:]], offset + done)
+        except OSError as error:
+            raise _failed(blob, offset + done, error) from None
+        if count == 0:
+            detail = "the file shrank while it was read"
+            raise Damaged(blob.name, offset + done, "truncated", detail)
+        done += count
 
 
 def _failed(blob: Blob, offset: int, error: OSError) -> Damaged:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from forensics.errors import NothingToAnalyze
 from forensics.sources.checkpoints.checkpoint_format import Claim, Format
 from forensics.sources.checkpoints.registry import find_checkpoints
-from forensics.sources.storage.locate import is_remote, locate, place_at
+from forensics.sources.storage.locate import is_remote, locate, place_at, shown
 from forensics.sources.storage.place import Place
 
 _SOUGHT = (
@@ -46,13 +46,13 @@ def named_checkpoints(path: str | os.PathLike[str]) -> Named:
     if name is None:
         found = tuple(find_checkpoints(place.survey().files, place))
         if not found:
-            raise NothingToAnalyze(f"{text}: no checkpoint below this folder")
+            raise NothingToAnalyze(f"{shown(text)}: no checkpoint below this folder")
         return Named(place, found, folder=True)
     place = place_at(os.path.dirname(text)) if is_remote(text) else place  # noqa: PTH120
     claims = find_checkpoints(_beside(place), place)
     own = tuple((form, claim) for form, claim in claims if name in (claim.name, *claim.files))
     if not own:
-        raise NothingToAnalyze(f"{text}: no checkpoint; name {_SOUGHT}")
+        raise NothingToAnalyze(f"{shown(text)}: no checkpoint; name {_SOUGHT}")
     return Named(place, own, folder=False)
 
 

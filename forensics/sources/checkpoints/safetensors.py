@@ -47,14 +47,17 @@ _BITS = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says about its tensors, and about itself."""
+    """What a file says about its tensors, and about itself; and what is wrong with its end."""
 
     tensors: tuple[StoredTensor, ...]
     metadata: Mapping[str, str]
+    failure: Damaged | None = None
 
 
 def read_header(blob: Blob) -> Header:
     """Read the header of a file; its tensors, which stay unread, are in the order of the buffer.
+
+    Of a file that is cut off those are listed that are all there.
 
     Raises
     ------
@@ -68,8 +71,9 @@ def read_header(blob: Blob) -> Header:
         (_entry(name, described, blob.name) for name, described in header.items()),
         key=lambda entry: (entry.first, entry.last),
     )
-    _check_cover(entries, blob, start)
-    return Header(tuple(_stored(entry, blob, start) for entry in entries), metadata)
+    failure = _check_cover(entries, blob, start)
+    there = [entry for entry in entries if start + entry.last <= blob.size]
+    return Header(tuple(_stored(entry, blob, start) for entry in there), metadata, failure)
 
 
 def _header_bytes(blob: Blob) -> tuple[memoryview, int]:
@@ -123,8 +127,8 @@ def _entry(name: str, described: Any, path: str) -> _Entry:
     return _Entry(name, dtype, dimensions, *span)
 
 
-def _check_cover(entries: list[_Entry], blob: Blob, start: int) -> None:
-    """Every byte of the buffer belongs to one tensor."""
+def _check_cover(entries: list[_Entry], blob: Blob, start: int) -> Damaged | None:
+    """Make sure that every byte belongs to one tensor; say where the file ends elsewhere."""
     taken_to = 0
     for entry in entries:
         if entry.first != taken_to:
@@ -132,10 +136,11 @@ def _check_cover(entries: list[_Entry], blob: Blob, start: int) -> None:
             detail = f"{entry.name!r} begins at {entry.first}, what is before it ends at {taken_to}"
             raise Damaged(blob.name, start + taken_to, kind, detail)
         taken_to = entry.last
-    if start + taken_to != blob.size:
-        kind = "truncated" if start + taken_to > blob.size else "trailing_bytes"
-        detail = f"tensors take {taken_to} bytes, the file holds {blob.size - start} for them"
-        raise Damaged(blob.name, min(start + taken_to, blob.size), kind, detail)
+    if start + taken_to == blob.size:
+        return None
+    kind = "truncated" if start + taken_to > blob.size else "trailing_bytes"
+    detail = f"tensors take {taken_to} bytes, the file holds {blob.size - start} for them"
+    return Damaged(blob.name, min(start + taken_to, blob.size), kind, detail)
 
 
 def _stored(entry: _Entry, blob: Blob, start: int) -> StoredTensor:

@@ -134,7 +134,10 @@ def _read_part(checkpoint: OpenCheckpoint, name: str, *, alone: bool) -> Header 
     """Read one header; what is wrong with one of several files does not end the others."""
     contents = checkpoint.contents
     try:
-        return read_header(checkpoint.blob(name, KIND))
+        header = read_header(checkpoint.blob(name, KIND))
+        if header.failure is not None:
+            contents.fail(header.failure)
+        return header
     except Unopened as error:
         if alone:
             raise

@@ -86,7 +86,8 @@ def _read(place: Place, form: Format, claim: Claim) -> tuple[Contents, list[Chec
     """Read one checkpoint; nothing of what is none, no statistics of what cannot be opened."""
     try:
         with open_checkpoint(place, form, claim) as checkpoint:
-            summarise_all(checkpoint)
+            with checkpoint.hashed_beside():
+                summarise_all(checkpoint)
             return checkpoint.contents, [conclude(checkpoint)]
     except NotACheckpoint:
         return Contents(), []

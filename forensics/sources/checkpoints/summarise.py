@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -52,12 +50,11 @@ def summarise_all(checkpoint: OpenCheckpoint) -> None:
     """Add statistics of every tensor that can be read to the contents; record what cannot."""
     contents = checkpoint.contents
     expect(checkpoint.stored)
-    with _hashed_beside(checkpoint):
-        for found in _summaries(checkpoint):
-            if isinstance(found, Damaged):
-                contents.fail(found)
-            else:
-                contents.tensors.append(found)
+    for found in _summaries(checkpoint):
+        if isinstance(found, Damaged):
+            contents.fail(found)
+        else:
+            contents.tensors.append(found)
     checkpoint.judge(contents)
 
 
@@ -78,25 +75,11 @@ def _summaries(checkpoint: OpenCheckpoint) -> Iterable[TensorStats | Damaged]:
     if alone or _bytes(checkpoint.stored) < _LARGE:
         yield from map(attempt, checkpoint.stored)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(attempt, checkpoint.stored)
 
 
 def _bytes(tensors: Iterable[StoredTensor]) -> int:
     return sum(t.elements * numpy_dtype(t.dtype).itemsize for t in tensors if t.numeric)
-
-
-@contextmanager
-def _hashed_beside(checkpoint: OpenCheckpoint) -> Iterator[None]:
-    """Hash the large files of a checkpoint in a thread of its own while its tensors are read."""
-    large = [
-        blob for blob in checkpoint.blobs if blob.descriptor is not None and blob.size > _LARGE
-    ]
-    if not large:
-        yield
-        return
-    with ThreadPoolExecutor(1) as pool:
-        digests = [pool.submit(blob.sha256) for blob in large]
-        yield
-        for digest in digests:
-            digest.exception()  # Recording the file meets it again, and says so.

@@ -21,7 +21,7 @@ _njit: Any = numba.njit
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
 
 helper = _njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""Decorator of a function that kernels call; compiled with them."""
+"""Decorator of a function that kernels call, and nobody else: Python finds no way into it."""
 
 
 def _digest() -> str:

@@ -155,9 +155,10 @@ def _read(place: Place, name: str, how: Reading, workspace: Workspace | None) ->
         with place.open(name) as blob:
             if workspace is None and (module := kernels(how.tier, blob.size)) is not None:
                 workspace = Workspace(module, how.verified_length)
-            hashing = Hashing(blob, wanted=how.hashed)
-            stream = read_stream(blob, workspace, how.verified_length)
-            hashing.finish()
+            # Pure Python takes the pieces that a blob hashes itself.
+            with Hashing(blob, wanted=how.hashed and workspace is not None) as hashing:
+                stream = read_stream(blob, workspace, how.verified_length)
+                hashing.finish()
             changed = blob.changed or stream.size != blob.size
             state = _state(stream, changed)
             if how.hashed or blob.descriptor is None:

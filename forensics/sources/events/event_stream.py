@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from types import ModuleType, TracebackType
+from typing import Any
 
 from forensics.errors import Damaged
 from forensics.sources.events.event_columns import Content, EventCollector, EventColumns
-from forensics.sources.events.records import HEADER, RecordReader
+from forensics.sources.events.records import HEADER, MAX_LENGTH, RecordReader
 from forensics.sources.events.span_checksums import header_verifies
 from forensics.sources.storage.blob import Blob
 from forensics.sources.storage.gzip_stream import MAGIC, Unpacker
 from forensics.sources.storage.windows import Buffer, examine_file
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
 
 _ASIDE = 4 << 20
 """Bytes from which a file is hashed in a thread beside the scan."""
@@ -94,7 +92,8 @@ def read_stream(blob: Blob, workspace: Workspace | None, verified_length: int) -
     if workspace is None or descriptor is None or _is_packed(blob.head(HEADER)):
         return _read_pieces(blob, workspace, verified_length)
     records = workspace.records(blob.size)
-    size = examine_file(descriptor, blob.size, records, workspace.buffer)
+    sparse = verified_length < MAX_LENGTH
+    size = examine_file(descriptor, blob.size, records, workspace.buffer, sparse=sparse)
     return Stream(workspace.columns.content(), records, size)
 
 
@@ -157,13 +156,24 @@ class Hashing:
     """
 
     def __init__(self, blob: Blob, *, wanted: bool) -> None:
+        self._blob = blob
+        self._error: OSError | None = None
         aside = wanted and blob.descriptor is not None and blob.size >= _ASIDE
-        self._pool: ThreadPoolExecutor | None = None
-        if aside:
-            from concurrent.futures import ThreadPoolExecutor
+        self._thread = Thread(target=self._hash) if aside else None
+        if self._thread is not None:
+            self._thread.start()
 
-            self._pool = ThreadPoolExecutor(1)
-        self._work = self._pool.submit(blob.sha256) if self._pool else None
+    def __enter__(self) -> Hashing:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._thread is not None:
+            self._thread.join()
 
     def finish(self) -> None:
         """Wait for the hash.
@@ -173,6 +183,13 @@ class Hashing:
         OSError
             The file cannot be read.
         """
-        if self._pool is not None and self._work is not None:
-            self._pool.shutdown()
-            self._work.result()
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _hash(self) -> None:
+        try:
+            self._blob.sha256()
+        except OSError as error:
+            self._error = error

@@ -36,6 +36,8 @@ _LIMITS_KEY, _COUNTS_KEY = 0x32, 0x3A
 _CONTENT = 4
 _MAX_SIZE = 3
 """Bytes of the varint that says how long limits and counts are: up to 2 MiB."""
+_FEW = 8
+"""Messages below which it costs less to decode them one by one."""
 _ROUNDS = 16
 """Layouts of one length that are decoded together; tensors of any further one are one by one."""
 
@@ -83,7 +85,7 @@ def decode_protos(
     indices : array of int64, shape (n,)
         Where in `into` each belongs.
     """
-    if not len(data):
+    if len(starts) < _FEW or not len(data):
         _one_by_one(data, starts, lengths, indices, tensors=False, into=into)
         return
     at, ends = starts.copy(), starts + lengths
@@ -155,7 +157,8 @@ def decode_bucket_tensors(
     data: Bytes, starts: Positions, lengths: Positions, indices: Positions, into: Histograms
 ) -> None:
     """Decode tensors of buckets; parameters as for `decode_protos`."""
-    if not len(starts):
+    if len(starts) < _FEW:
+        _one_by_one(data, starts, lengths, indices, tensors=True, into=into)
         return
     order = np.argsort(lengths, kind="stable")
     distinct, firsts = np.unique(lengths[order], return_index=True)

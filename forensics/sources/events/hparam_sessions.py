@@ -64,10 +64,10 @@ def _tag(writer: str, tag: str, where: BlobTag, hparams: HParams, status: str | 
     return LoggedTag(writer, tag, steps, times, columns)
 
 
-def logged_settings(logged: Logged) -> dict[str, Any]:
-    """Find the settings of a run that were logged as hyperparameters."""
-    tags, _ = logged.read(LoggedKind.HPARAMS)
-    return settings_of(tags)
+def logged_settings(logged: Logged) -> tuple[dict[str, Any], tuple[ReadWarning, ...]]:
+    """Find the settings of a run that were logged as hyperparameters; and what is broken there."""
+    tags, warnings = logged.read(LoggedKind.HPARAMS)
+    return settings_of(tags), warnings
 
 
 def settings_of(tags: Iterable[LoggedTag]) -> dict[str, Any]:

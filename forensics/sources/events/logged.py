@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from forensics.domain.logged import LoggedKind, LoggedTag
+from forensics.domain.logged import LoggedKind, LoggedTag, joined_tags
 from forensics.domain.run import InputFile, ReadWarning
 from forensics.errors import Damaged, InputChanged
 from forensics.sources.events.blob_index import BlobIndex
@@ -113,7 +112,7 @@ class LoggedFiles:
             for part in parts:
                 found.setdefault((part.writer, part.tag), []).append(part)
         self._still_the_same(opened)
-        return tuple(_joined(found[key]) for key in sorted(found)), tuple(warnings)
+        return tuple(joined_tags(found[key]) for key in sorted(found)), tuple(warnings)
 
     def _still_the_same(self, opened: Sequence[str]) -> None:
         """Ask a remote place once, after everything was read: its files cannot tell themselves."""
@@ -143,11 +142,11 @@ class LoggedFiles:
                 part = LoggedTag(file.writer, item.tag, steps, times, columns)
                 parts.setdefault(item.tag, []).append((part, item.where.offsets[places]))
         for several in parts.values():
-            joined = _joined([part for part, _ in several])
+            joined = joined_tags([part for part, _ in several])
             if len(several) > 1:
                 # A tag that changes its format: in the order in which the values were written.
                 offsets = np.concatenate([offsets for _, offsets in several])
-                joined = _ordered(joined, np.argsort(offsets, kind="stable"))
+                joined = joined.take(np.argsort(offsets, kind="stable"))
             yield joined
 
     @contextmanager
@@ -170,7 +169,8 @@ def _verify(blob: Blob, file: LoggedFile, stamp: Stamp | None) -> None:
     """Make sure that the values are still where they were: a file may have grown since."""
     if blob.size < file.input.bytes:
         raise Damaged(blob.name, blob.size, "truncated", "it is shorter")
-    if file.input.sha256 is None or (stamp is not None and stamp == file.stamp):
+    known = stamp is not None and stamp == file.stamp and blob.size == file.input.bytes
+    if known or file.input.sha256 is None:
         return
     digest = hashlib.sha256()
     for offset in range(0, file.input.bytes, _PIECE):
@@ -191,32 +191,3 @@ def _warnings(path: str, chosen: list[Chosen], decoding: Decoding) -> Iterator[R
     if rest > 0:
         _, _, error = decoding.faults[_MAX_WARNINGS]
         yield ReadWarning(path, None, error.kind, f"{rest} more values were left out")
-
-
-def _ordered(tag: LoggedTag, order: npt.NDArray[np.intp]) -> LoggedTag:
-    columns = {
-        name: column[order] if isinstance(column, np.ndarray) else [column[i] for i in order]
-        for name, column in tag.columns.items()
-    }
-    return LoggedTag(tag.writer, tag.tag, tag.steps[order], tag.wall_times[order], columns)
-
-
-def _joined(parts: list[LoggedTag]) -> LoggedTag:
-    """Values of one tag from several files, one after the other."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    columns: dict[str, Sequence[Any] | npt.NDArray[Any]] = {}
-    for name in first.columns:
-        pieces = [part.columns[name] for part in parts]
-        if all(isinstance(piece, np.ndarray) for piece in pieces):
-            columns[name] = np.concatenate(pieces)
-        else:
-            columns[name] = [item for piece in pieces for item in piece]
-    return LoggedTag(
-        first.writer,
-        first.tag,
-        np.concatenate([part.steps for part in parts]),
-        np.concatenate([part.wall_times for part in parts]),
-        columns,
-    )

@@ -12,52 +12,41 @@ References
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import nan
 from pathlib import PurePosixPath
 
-from forensics.domain.quantity import Quantity
 from forensics.domain.run import InputState, ReadWarning
+from forensics.sources.logs.csv_header import (
+    EXPORTED,
+    TENSORBOARD,
+    VALUE,
+    Header,
+    cells_of,
+    find_header,
+    header_of,
+)
 from forensics.sources.logs.curve import LogFile, LogWriter
 from forensics.sources.logs.numbers import number, step_of
 from forensics.sources.logs.pieces import Reader
-from forensics.sources.logs.tabular import Axes, Table
+from forensics.sources.logs.tabular import Table
 from forensics.sources.logs.text_lines import MOST_CHARACTERS, Lines, encoding_of
 from forensics.sources.storage.blob import Blob
 from forensics.sources.tag_words import words
-from forensics.sources.tags import Counting, meaning
+from forensics.sources.tags import Counting
 
 KIND = "csv"
-SUFFIXES = (".csv", ".tsv")
-_DELIMITERS = ",;\t|"
 _OF_VALIDATION = frozenset({"val", "valid", "validation", "eval", "evaluation"})
-_EXPORTED = re.compile(r"(.{1,200}) - (.{1,300}?)(?:__(MIN|MAX))?")
+_MOST_KEYS = 10_000
+"""Combinations of tag, split and run of one table that are kept."""
 _VERSION = re.compile(r"version_\d{1,9}")
-_TENSORBOARD = ("wall time", "step", "value")
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """Names of a table's columns, and what places its rows.
-
-    Attributes
-    ----------
-    rows_are_epochs : bool
-        There is no column that places a row: it is an epoch, counted by the rows.
-    """
-
-    names: tuple[str, ...]
-    delimiter: str
-    axes: Axes
-    rows_are_epochs: bool = False
 
 
 def may_be_table(name: str, head: bytes) -> bool:
     """Whether the first line is the header of a log."""
-    return _find_header(name, _first_line(head)) is not None
+    return find_header(name, _first_line(head)) is not None
 
 
 def read_csv(blob: Blob, head: bytes) -> LogFile:
@@ -70,7 +59,7 @@ def read_csv(blob: Blob, head: bytes) -> LogFile:
     head : bytes
         Its first bytes.
     """
-    header = _find_header(blob.name, _first_line(head))
+    header = find_header(blob.name, _first_line(head))
     if header is None:
         return LogFile()
     encoding = encoding_of(head)
@@ -86,7 +75,7 @@ def read_csv(blob: Blob, head: bytes) -> LogFile:
     if rows.take_cut(lines.rest()) and reader.state is InputState.COMPLETE:
         reader.state = InputState.INCOMPLETE_TAIL
     warnings = rows.warnings()
-    if warnings and reader.state is InputState.COMPLETE:
+    if any(w.kind != "limit" for w in warnings) and reader.state is InputState.COMPLETE:
         reader.state = InputState.DAMAGED
     return LogFile(
         rows.writers(),
@@ -108,48 +97,6 @@ def _first_line(head: bytes) -> str:
     return next((line for line in text[:MOST_CHARACTERS].splitlines() if line.strip()), "")
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=delimiter), [])
-    except csv.Error:
-        return []
-
-
-def _find_header(name: str, line: str) -> _Header | None:
-    for delimiter in _DELIMITERS:
-        if delimiter in line:
-            header = _header(name, _cells(line, delimiter), delimiter)
-            if header is not None:
-                return header
-    return None
-
-
-def _header(name: str, cells: Sequence[str], delimiter: str) -> _Header | None:
-    names = tuple(cell.strip() for cell in cells)
-    if len(names) < 2 or any(number(cell) is not None for cell in names):
-        return None
-    axes = Axes.among(names)
-    lower = tuple(n.lower() for n in names)
-    if lower == _TENSORBOARD:
-        return _Header(names, delimiter, axes)
-    metrics = [n for n in names if n not in (axes.step, axes.epoch, axes.time)]
-    if not any(_is_measured(n) for n in metrics):
-        return None
-    if axes.known:
-        return _Header(names, delimiter, axes)
-    of_keras = any(n.startswith("val_") for n in names) and "loss" in names
-    told = of_keras or "history" in PurePosixPath(name).name.lower()
-    indexed = lower[0] in ("", "unnamed: 0", "index")
-    if not told:
-        return None
-    return _Header(names, delimiter, Axes(epoch=names[0]) if indexed else axes, not indexed)
-
-
-def _is_measured(name: str) -> bool:
-    exported = _EXPORTED.fullmatch(name)
-    return meaning(exported[2] if exported else name).quantity is not Quantity.OTHER
-
-
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """Where in a row of cells step, epoch and time stand, and what goes into which table."""
@@ -165,14 +112,15 @@ class _Rows:
     """Collects the rows of a table, which may have further headers in it."""
 
     name: str
-    header: _Header
+    header: Header
     tables: dict[str, Table] = field(default_factory=dict)
     skip_one: bool = False
+    overflow: bool = False
     line: int = 0
     _count: int = 0
     _bad: int = 0
     _first_bad: int = 0
-    _plan: _Plan | None = None
+    _plans: dict[tuple[str, ...], _Plan] = field(default_factory=dict)
 
     def take(self, lines: Iterable[str]) -> None:
         """Add lines."""
@@ -181,11 +129,11 @@ class _Rows:
             if self.skip_one:
                 self.skip_one = False
             elif text.strip("\ufeff \t"):
-                self._row(_cells(text.lstrip("\ufeff"), self.header.delimiter))
+                self._row(cells_of(text.lstrip("\ufeff"), self.header.delimiter))
 
     def take_cut(self, text: str) -> bool:
         """Add a last line without end, but its last cell: a number that was cut is another."""
-        cells = _cells(text, self.header.delimiter)
+        cells = cells_of(text, self.header.delimiter)
         if not text.strip() or not cells:
             return False
         whole = cells[-1].strip().lower() in ("nan", "inf", "-inf")
@@ -202,17 +150,23 @@ class _Rows:
             self._bad += 1
             self._first_bad = self._first_bad or self.line
         else:
-            self._add(values)
+            self._add(values, tuple(cells[at].strip() for at in self.header.labels))
 
     def _further_header(self, cells: Sequence[str]) -> None:
         """Go on with the names that stand here, if they are some."""
-        header = _header(self.name, cells, self.header.delimiter)
+        header = header_of(self.name, cells, self.header.delimiter)
         if header is not None:
-            self.header, self._count, self._plan = header, 0, None
+            self.header, self._count = header, 0
+            self._plans.clear()
 
-    def _add(self, cells: Sequence[float | None]) -> None:
-        """Add a row by the plan of its header."""
-        plan = self._plan or self._planned()
+    def _add(self, cells: Sequence[float | None], labels: tuple[str, ...]) -> None:
+        """Add a row by the plan of its header, and of its cells of text."""
+        plan = self._plans.get(labels)
+        if plan is None:
+            if len(self._plans) >= _MOST_KEYS:
+                self.overflow = True
+                return
+            plan = self._plans[labels] = self._planned(labels)
         step = None if plan.step is None else step_of(cells[plan.step])
         epoch = None if plan.epoch is None else cells[plan.epoch]
         time = None if plan.time is None else cells[plan.time]
@@ -222,23 +176,33 @@ class _Rows:
             values = [(tag, v) for at, tag in columns if (v := cells[at]) is not None]
             table.add(values, step, epoch, nan if time is None else time)
 
-    def _planned(self) -> _Plan:
+    def _planned(self, labels: tuple[str, ...]) -> _Plan:
         names, axes = self.header.names, self.header.axes
         own = (axes.step, axes.epoch, axes.time)
-        tensorboard = tuple(n.lower() for n in names) == _TENSORBOARD
         grouped: dict[str, list[tuple[int, str]]] = {}
         for at, name in enumerate(names):
-            writer, tag = self._exported(name)
-            if tensorboard:
-                tag = _tag_of(self.name)
-            if tag and name not in own:
+            writer, tag = self._labelled(name, dict(zip(self.header.labels, labels, strict=True)))
+            if tag and name not in own and at not in self.header.labels:
                 grouped.setdefault(writer, []).append((at, tag))
         for writer in grouped:
             self.tables.setdefault(writer, self._table())
         step, epoch, time = (None if name is None else names.index(name) for name in own)
         found = [(self.tables[writer], columns) for writer, columns in grouped.items()]
-        self._plan = _Plan(step, epoch, time, found)
-        return self._plan
+        return _Plan(step, epoch, time, found)
+
+    def _labelled(self, name: str, labels: dict[int, str]) -> tuple[str, str]:
+        """Return writer and tag of a column in rows with these texts."""
+        header = self.header
+        writer, tag = self._exported(name)
+        if tuple(n.lower() for n in header.names) == TENSORBOARD:
+            tag = _tag_of(self.name)
+        if header.tag is not None:
+            tag = labels[header.tag] if name.lower() == VALUE else ""
+        if header.split is not None and tag:
+            tag = f"{labels[header.split]}/{tag}"
+        if header.run is not None and labels[header.run]:
+            writer = f"{self.name}[{labels[header.run]}]"
+        return writer, tag
 
     def _table(self) -> Table:
         named = PurePosixPath(self.name).name == "metrics.csv"
@@ -249,7 +213,7 @@ class _Rows:
 
     def _exported(self, name: str) -> tuple[str, str]:
         """Return writer and tag of a column; no tag where it is left out."""
-        match = _EXPORTED.fullmatch(name)
+        match = EXPORTED.fullmatch(name)
         if match is None:
             return self.name, name
         own = match[3] is not None or match[2] in ("_step", "_runtime", "_timestamp")
@@ -265,13 +229,17 @@ class _Rows:
 
     def warnings(self) -> list[ReadWarning]:
         """Say which rows were left out."""
-        if not self._bad:
-            return []
-        detail = (
-            f"{self._bad} row(s) have not as many cells as the header and were left out, the first "
-            f"in line {self._first_bad}, empty ones not counted"
-        )
-        return [ReadWarning(self.name, None, "bad_row", detail)]
+        found = []
+        if self._bad:
+            detail = (
+                f"{self._bad} row(s) have not as many cells as the header and were left out, the "
+                f"first in line {self._first_bad}, empty ones not counted"
+            )
+            found.append(ReadWarning(self.name, None, "bad_row", detail))
+        if self.overflow or any(table.overflow for table in self.tables.values()):
+            detail = f"more than {_MOST_KEYS} tags: the rest was left"
+            found.append(ReadWarning(self.name, None, "limit", detail))
+        return found
 
 
 def _place(name: str) -> str:

@@ -21,24 +21,26 @@ from typing import Any
 
 from forensics.domain.quantity import Fidelity, Quantity
 from forensics.domain.run import InputState
+from forensics.sources.logs.axes import Axes
+from forensics.sources.logs.copies import TRAINER_STATE
 from forensics.sources.logs.curve import Curve, LogFile, LogWriter
 from forensics.sources.logs.numbers import plain, step_of
 from forensics.sources.logs.pieces import Reader
 from forensics.sources.logs.row_axes import RowAxes
-from forensics.sources.logs.tabular import Axes, Table
+from forensics.sources.logs.tabular import Table
 from forensics.sources.logs.text_lines import encoding_of
 from forensics.sources.storage.blob import Blob
 from forensics.sources.tags import Counting, meaning
 
 KIND = "json_log"
-SUFFIXES = (".json",)
-LINE_SUFFIXES = (".jsonl", ".ndjson")
-TRAINER_STATE = "trainer_state.json"
 LARGEST = 64 << 20
 """Bytes of a JSON document that is parsed at once."""
 MOST_LINE = 1 << 20
 _TELLING = re.compile(rb"loss|log_history", re.IGNORECASE)
+_BY_HAND = re.compile(r"(?<=[:,\[\s])(nan|-?inf)(?=[,\]}\s])")
 _ITEMS = re.compile(r'"(?:log_history|history|logs|metrics)"\s{0,8}:\s{0,8}\[')
+_DOWNLOAD = "-tag-"
+"""In the name of TensorBoard's downloads, before the tag."""
 _SUMMARY = frozenset({"train_runtime", "total_flos"})
 """Keys of the trainer's last entry, whose ``train_loss`` is the mean over the whole training."""
 
@@ -51,7 +53,16 @@ def may_be_json(name: str, head: bytes, size: int) -> bool:
     if PurePosixPath(name).name == TRAINER_STATE:
         return True
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n\0")
+    if _DOWNLOAD in name and text[:1] == b"[":
+        return size <= LARGEST
     return text[:1] in (b"{", b"[") and _TELLING.search(head) is not None and size <= LARGEST
+
+
+def may_be_lines(head: bytes) -> bool:
+    """Whether the first line is an object of its own that says where it belongs."""
+    first, ended, _ = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
+    entry = _object(first) if ended and first[:1] == b"{" else None
+    return entry is not None and Axes.among(map(str, entry)).known
 
 
 def read_json(blob: Blob) -> LogFile:
@@ -64,6 +75,8 @@ def read_json(blob: Blob) -> LogFile:
     reader = Reader(blob)
     text = data.decode(encoding_of(data[:64]), "replace").removeprefix("\ufeff")
     curves = _document(text, reader)
+    if not curves and _DOWNLOAD in blob.name:
+        curves = _download(text, PurePosixPath(blob.name).stem.rpartition(_DOWNLOAD)[2])
     if not curves and not reader.warnings:
         return LogFile()
     if not curves and PurePosixPath(blob.name).name != TRAINER_STATE:
@@ -74,13 +87,24 @@ def read_json(blob: Blob) -> LogFile:
 
 def _document(text: str, reader: Reader) -> list[Curve]:
     try:
-        return _curves(json.loads(text))
+        return _curves(_parsed(text))
     except (ValueError, RecursionError) as error:
         at = byte_offset(text, error, reader.blob.size)
         kept = _salvage(text)
         detail = f"the JSON is damaged or cut; {len(kept)} entries before are kept"
         reader.note(at, "bad_json", detail)
         return _entries(kept)
+
+
+def _parsed(text: str) -> Any:
+    """Parse JSON; ``nan`` and ``inf``, as programs print them that format by hand, are read too."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        spelled = _BY_HAND.sub(lambda m: "NaN" if m[1] == "nan" else f"{m[1][:-3]}Infinity", text)
+        if spelled == text:
+            raise
+    return json.loads(spelled)
 
 
 def byte_offset(text: str, error: Exception, size: int) -> int | None:
@@ -134,6 +158,20 @@ def _is_history(document: Mapping[str, Any]) -> bool:
         isinstance(values, list | dict) and meaning(name).quantity is not Quantity.OTHER
         for name, values in document.items()
     )
+
+
+def _download(text: str, tag: str) -> list[Curve]:
+    """Return the curve of TensorBoard's download: rows of wall time, step and value."""
+    curve = Curve(tag)
+    try:
+        rows = _parsed(text)
+    except (ValueError, RecursionError):
+        return []
+    for row in rows if isinstance(rows, list) else []:
+        found = [plain(cell) for cell in row] if isinstance(row, list) and len(row) == 3 else []
+        if len(found) == 3 and found[2] is not None and (step := step_of(found[1])) is not None:
+            curve.add(step, found[2], nan if found[0] is None else found[0])
+    return [curve] if curve.steps else []
 
 
 def _history(document: Mapping[str, Any]) -> list[Curve]:
@@ -257,7 +295,7 @@ def _object(line: bytes) -> Any | None:
     if len(line) > MOST_LINE:
         return None
     try:
-        found = json.loads(line)
+        found = _parsed(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -17,16 +17,11 @@ References
 from __future__ import annotations
 
 import re
-from array import array
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from math import gcd, nan
+from collections.abc import Mapping
+from math import nan
 
-from forensics.domain.quantity import Fidelity, Quantity
-from forensics.sources.logs.curve import RUNNING_MEAN, Curve
+from forensics.sources.logs.keras_training import Training
 from forensics.sources.logs.numbers import NUMBER
-from forensics.sources.tags import Counting, meaning
 
 _EPOCH = re.compile(r"\s{0,4}Epoch (\d{1,9})/(\d{1,9})\s{0,16}")
 _DRAWN = re.compile(r"\s{0,16}(\d{1,12})/(\d{1,12}|Unknown)(?=[\s\[])")
@@ -49,110 +44,8 @@ _OLD = re.compile(r" - \d{1,9}(?:s|ms|us)\b")
 """How ``verbose=2`` began before it told the number of batches."""
 _OF_EPOCHS = frozenset({"lr", "learning_rate"})
 """What callbacks add at the end of an epoch."""
-MOST_METRICS, MOST_UPDATES = 200, 2_000_000
-"""Names of metrics that are kept, and redrawings: those after them are not."""
-
-
-@dataclass(slots=True)
-class _Column:
-    """A metric at every redrawing: epoch from 0, batches done in it, value."""
-
-    epochs: array[int] = field(default_factory=lambda: array("q"))
-    done: array[int] = field(default_factory=lambda: array("q"))
-    values: array[float] = field(default_factory=lambda: array("d"))
-
-
-@dataclass(slots=True)
-class Training:
-    """One call of ``fit``.
-
-    Attributes
-    ----------
-    total : int
-        Epochs that were wanted.
-    samples : bool
-        Whether positions count samples.
-    bracketed : bool
-        Whether bars are drawn as ``[===>...]``, as every Keras before 3 does.
-    watched : bool
-        Whether `TerminateOnNaN` looked at the loss of every batch.
-    lengths : dict from int to int
-        Batches (or samples) of each epoch.
-    """
-
-    total: int
-    epoch: int = -1
-    samples: bool = False
-    bracketed: bool = False
-    watched: bool = False
-    ended: dict[str, Curve] = field(default_factory=dict)
-    drawn: dict[str, _Column] = field(default_factory=dict)
-    announced: Curve | None = None
-    lengths: dict[int, int] = field(default_factory=dict)
-    positions: Counter[int] = field(default_factory=Counter)
-
-    def curves(self) -> list[Curve]:
-        """Values of epochs, and running means of batches where the epochs' lengths are known."""
-        found = [*self.ended.values(), *self._running()]
-        rated = any(meaning(c.tag).quantity is Quantity.LEARNING_RATE for c in found)
-        if self.announced is not None and not rated:
-            found.append(self.announced)
-        return found
-
-    @property
-    def steps_per_epoch(self) -> int | None:
-        """Batches of an epoch, None where they differ or samples were counted."""
-        size = self._unit()
-        lengths = set(self.lengths.values())
-        if size is None or len(lengths) != 1:
-            return None
-        return -(-lengths.pop() // size)
-
-    def _unit(self) -> int | None:
-        """How much is counted per batch: 1, or the size of a batch of samples, if it shows.
-
-        Bars of old that go on by several at a time count samples or, in groups, batches: unknown.
-        """
-        inner = [p for p in self.positions if p not in set(self.lengths.values())]
-        apart = gcd(*inner) if len(inner) > 1 else None
-        if self.samples:
-            return apart
-        return None if self.bracketed and apart is not None and apart > 1 else 1
-
-    def _running(self) -> Iterable[Curve]:
-        unit = self._unit()
-        if unit is None:
-            return
-        starts = self._starts(unit)
-        for name, column in self.drawn.items():
-            loss = meaning(name).quantity is Quantity.TRAIN_LOSS
-            curve = Curve(
-                RUNNING_MEAN.format(name),
-                Counting.BATCHES_FROM_0,
-                Fidelity.RUNNING_MEAN,
-                quantity=Quantity.TRAIN_LOSS if loss else Quantity.OTHER,
-                # With several batches per execution it is called after each group of them.
-                watched=self.watched and name == "loss" and self.positions[1] > 0,
-            )
-            for epoch, done, value in zip(column.epochs, column.done, column.values, strict=True):
-                start = starts.get(epoch)
-                if start is not None and done > 0:
-                    curve.add(start + -(-done // unit) - 1, value)
-            yield curve
-
-    def _starts(self, unit: int) -> dict[int, int]:
-        """First batch of each epoch, as far as the lengths of those before it are known."""
-        epochs = {e for column in self.drawn.values() for e in column.epochs}
-        constant = self.steps_per_epoch
-        if constant is not None:
-            return {epoch: epoch * constant for epoch in epochs}
-        starts, at = {0: 0}, 0
-        for epoch in range(max(epochs, default=-1)):
-            if epoch not in self.lengths:
-                break
-            at += -(-self.lengths[epoch] // unit)
-            starts[epoch + 1] = at
-        return starts
+MOST_UPDATES = 2_000_000
+"""Redrawings of metrics that are kept: those after them are not."""
 
 
 class KerasProgress:
@@ -294,16 +187,9 @@ class KerasProgress:
                     self._draw(training, name, done, value)
 
     def _draw(self, training: Training, name: str, done: int, value: float) -> None:
-        if self._updates >= MOST_UPDATES or (
-            name not in training.drawn and len(training.drawn) >= MOST_METRICS
-        ):
-            self.overflow = True
-            return
-        column = training.drawn.setdefault(name, _Column())
-        column.epochs.append(training.epoch)
-        column.done.append(done)
-        column.values.append(value)
+        room = self._updates < MOST_UPDATES and training.draw(name, done, value)
         self._updates += 1
+        self.overflow = self.overflow or not room
 
     def _stop(self, batch: int) -> None:
         """Take the batch at which `TerminateOnNaN` saw the loss."""
@@ -312,24 +198,14 @@ class KerasProgress:
         if not self.trainings or self._stopped or self._lost:
             return
         training = self.trainings[-1]
-        column = training.drawn.get("loss")
-        known = (
-            column is not None
-            and len(column.done) > 0
-            and (column.epochs[-1] == training.epoch and column.done[-1] == batch + 1)
-        )
-        if not known:
+        if not training.was_drawn("loss", batch + 1):
             self._draw(training, "loss", batch + 1, nan)
         self._stopped = training.watched = True
 
     def _rate(self, epoch: int, reducing: bool, value: float) -> None:
         """Take an announced learning rate; a reduced one holds from the next epoch on."""
-        if not self.trainings:
-            return
-        training = self.trainings[-1]
-        if training.announced is None:
-            training.announced = Curve("learning_rate", Counting.EPOCHS, Fidelity.PRINTED)
-        training.announced.add(epoch if reducing else epoch - 1, value)
+        if self.trainings:
+            self.trainings[-1].announce(epoch if reducing else epoch - 1, value)
 
     def _end_epoch(self, following: int | None = None) -> None:
         """Keep the values of an epoch that was finished, and its length.
@@ -343,17 +219,8 @@ class KerasProgress:
             if length:
                 training.lengths[training.epoch] = length
             if self._complete or went_on:
-                self._keep(training)
+                self.overflow = not training.end_epoch(self._seen) or self.overflow
         self._reset()
-
-    def _keep(self, training: Training) -> None:
-        for name, value in self._seen.items():
-            if name not in training.ended:
-                if len(training.ended) >= MOST_METRICS:
-                    self.overflow = True
-                    continue
-                training.ended[name] = Curve(name, Counting.EPOCHS, Fidelity.PRINTED)
-            training.ended[name].add(training.epoch, value)
 
 
 def _values(rest: str) -> dict[str, float] | None:

@@ -24,8 +24,6 @@ from forensics.sources.logs.text_lines import Lines
 from forensics.sources.storage.blob import Blob
 
 KIND = "mlflow"
-DATABASES = ("mlflow.db", "mlruns.db")
-SQLITE = b"SQLite format 3\0"
 _META, _METRICS, _PARAMS = "meta.yaml", "metrics", "params"
 _MOST_PARAMETER = 1000
 """Bytes of a parameter that may be a setting."""

@@ -23,7 +23,6 @@ from forensics.sources.logs.text_log import MOST_TRAININGS, TextLog
 from forensics.sources.storage.blob import Blob
 
 KIND = "notebook"
-SUFFIX = ".ipynb"
 
 
 def read_notebook(blob: Blob) -> LogFile:

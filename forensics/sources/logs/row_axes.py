@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from math import nan
 
 from forensics.domain.quantity import Fidelity
+from forensics.sources.logs.axes import Axes
 from forensics.sources.logs.curve import Curve
 from forensics.sources.logs.numbers import step_of
-from forensics.sources.logs.tabular import Axes, Table
+from forensics.sources.logs.tabular import Table
 
 _BY_NAMESPACE = {"epoch": "epoch/epoch", "batch": "batch/batch_step"}
 

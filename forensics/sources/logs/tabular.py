@@ -14,24 +14,16 @@ References
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from math import ceil, nan
 
 from forensics.domain.quantity import Fidelity
 from forensics.sources.logs.curve import Curve
-from forensics.sources.logs.numbers import MOST_STEP, step_of
+from forensics.sources.logs.numbers import MOST_STEP
 from forensics.sources.tags import Counting
 
-STEP_NAMES = (
-    "step", "global_step", "steps", "global step", "_step", "iteration", "iter", "iterations",
-    "train/global_step", "trainer/global_step", "batch_step", "n_iter", "it", "batch",
-)  # fmt: skip
-EPOCH_NAMES = ("epoch", "epochs")
-TIME_NAMES = ("wall_time", "wall time", "timestamp", "_timestamp")
-_WITHIN = frozenset({"batch"})
-"""Names of steps that usually begin again with each epoch."""
 MOST_COLUMNS = 5_000
 """Columns of a table that are kept."""
 _NO_NUMBER = -1
@@ -227,46 +219,3 @@ def _length(columns: Iterable[_Points]) -> int | None:
 
 def _several_per_epoch(points: _Points) -> bool:
     return len(set(points.epochs)) < len(points.epochs)
-
-
-@dataclass(frozen=True, slots=True)
-class Axes:
-    """Which columns of a header say where a row belongs.
-
-    Attributes
-    ----------
-    step, epoch, time : str or None
-        Names as written.
-    """
-
-    step: str | None = None
-    epoch: str | None = None
-    time: str | None = None
-
-    @classmethod
-    def among(cls, names: Iterable[str]) -> Axes:
-        """Find them; names are compared without regard to case."""
-        lower: dict[str, str] = {}
-        for name in names:
-            lower.setdefault(name.strip().lower(), name)
-        found = [
-            next((lower[n] for n in known if n in lower), None)
-            for known in (STEP_NAMES, EPOCH_NAMES, TIME_NAMES)
-        ]
-        return cls(*found)
-
-    @property
-    def known(self) -> bool:
-        """Whether rows can be placed."""
-        return self.step is not None or self.epoch is not None
-
-    def split(
-        self, row: Mapping[str, float]
-    ) -> tuple[list[tuple[str, float]], int | None, float | None, float]:
-        """Return values, step, epoch and time of a row."""
-        own = (self.step, self.epoch, self.time)
-        values = [(name, value) for name, value in row.items() if name not in own]
-        step = step_of(row.get(self.step)) if self.step is not None else None
-        epoch = row.get(self.epoch) if self.epoch is not None else None
-        time = row.get(self.time, nan) if self.time is not None else nan
-        return values, step, epoch, time

@@ -12,22 +12,11 @@ from forensics.sources.logs.text_log import TextLog
 from forensics.sources.storage.blob import Blob
 
 KIND = "progress_text"
-_NAMED = re.compile(
-    r"(?:.*\.(?:out|err|log|stdout|stderr|[oe]\d{1,12}|log\.\d{1,6})"
-    r"|nohup.*|(?:std)?(?:out|err|output|log)|console.*)",
-    re.IGNORECASE,
-)
 _PERHAPS = re.compile(r".*\.(?:txt|text)", re.IGNORECASE)
 _HOLE = re.compile(rb"\0{64,}")
 _ODD = ("\x00", "\x01", "\x02", "\x03", "\x04", "\ufffd")
 """Characters that are rare in texts and frequent in other files."""
 _TELLING = re.compile(r"epoch|loss|step", re.IGNORECASE)
-
-
-def named_like_text(name: str) -> bool:
-    """Whether a file may be one by its name."""
-    last = name.rpartition("/")[2]
-    return bool(_NAMED.fullmatch(last) or _PERHAPS.fullmatch(last))
 
 
 def may_be_text(name: str, head: bytes) -> bool:

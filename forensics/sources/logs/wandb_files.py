@@ -40,9 +40,14 @@ def is_wandb_file(name: str, names: frozenset[str]) -> bool:
     beside = {str(path.parent / other) for other in ("wandb-metadata.json", SUMMARY)}
     if path.name == CONFIG:
         return bool(beside & names)
-    above = f"{path.parent.parent}/" if path.parent.parent != PurePosixPath() else ""
-    logged = any(n.startswith(f"{above}run-") and n.endswith(".wandb") for n in names)
-    return path.name == SUMMARY and not logged
+    return path.name == SUMMARY and not _has_log(path.parent.parent, names)
+
+
+def _has_log(run: PurePosixPath, names: frozenset[str]) -> bool:
+    """Whether a run (``run-<date>-<id>``, or the log directory itself) has ``run-<id>.wandb``."""
+    if run == PurePosixPath():
+        return any("/" not in name and name.endswith(".wandb") for name in names)
+    return str(run / f"run-{run.name.rpartition('-')[2]}.wandb") in names
 
 
 def read_config(blob: Blob) -> LogFile:

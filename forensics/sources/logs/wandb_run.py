@@ -25,7 +25,6 @@ from forensics.sources.storage.blob import Blob
 from forensics.sources.wire import LENGTH, VARINT, fields
 
 KIND = "wandb"
-SUFFIX = ".wandb"
 _HISTORY, _CONFIG, _METRIC, _RUN = 2, 5, 12, 17
 _ITEM, _STEP = 1, 2
 _KEY, _NESTED, _JSON = 1, 2, 16

@@ -136,17 +136,23 @@ class Blob(ABC):
         OSError
             It cannot be read.
         """
-        digest = hashlib.sha256() if self._hashes else None
+        if not self._hashes:
+            yield from self._pieces()
+            return
+        digest = hashlib.sha256()
+        for piece in self._pieces():
+            digest.update(piece)
+            yield piece
+        self._digest = digest.hexdigest()
+
+    def _pieces(self) -> Iterator[bytes]:
         offset = 0
         while offset < self.size:
             piece = self._range(offset, min(PIECE, self.size - offset))
             if not piece:
-                break
+                return
             offset += len(piece)
-            if digest is not None:
-                digest.update(piece)
             yield piece
-        self._digest = None if digest is None else digest.hexdigest()
 
     def record(self, kind: str, state: InputState) -> InputFile:
         """Record of this file as an input; whatever its state, if it has `changed` it is live."""
@@ -154,12 +160,12 @@ class Blob(ABC):
 
     def sha256(self) -> str:
         """Digest of the content, in hex; of a file that was not read as a whole, it is read."""
-        if self._digest is None and self._whole is not None:
-            self._digest = hashlib.sha256(self._whole).hexdigest()
         if self._digest is None:
-            for _ in self.pieces():
-                pass
-        return self._digest or ""
+            digest = hashlib.sha256()
+            for piece in self._pieces() if self._whole is None else (self._whole,):
+                digest.update(piece)
+            self._digest = digest.hexdigest()
+        return self._digest
 
 
 class BlobFile(io.RawIOBase):

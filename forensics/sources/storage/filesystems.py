@@ -66,6 +66,6 @@ def open_filesystem(scheme: str) -> Any:
     logging.getLogger(package).addHandler(logging.NullHandler())
     try:
         # listings must be those of now: what was there when it was read is compared with them
-        return kind(skip_instance_cache=True, use_listings_cache=False)
+        return kind(use_listings_cache=False)
     except Exception as error:
         raise UsageError(f"{scheme}:// cannot be set up: {reason(error)}") from None

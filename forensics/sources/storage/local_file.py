@@ -6,7 +6,7 @@ import os
 import stat
 
 from forensics.domain.run import InputFile, InputState
-from forensics.sources.storage.blob import PIECE, Blob, NotRegular
+from forensics.sources.storage.blob import Blob, NotRegular
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -50,7 +50,8 @@ class LocalFile(Blob):
     def _range(self, offset: int, count: int) -> bytes:
         pieces: list[bytes] = []
         while count > 0:
-            piece = os.pread(self.descriptor, min(count, PIECE), offset)
+            # At once: the kernel stops at the file's end, and joined pieces are a second copy.
+            piece = os.pread(self.descriptor, count, offset)
             if not piece:
                 break
             pieces.append(piece)
@@ -62,7 +63,9 @@ class LocalFile(Blob):
         """Whether somebody has written to it since it was opened."""
         now = os.fstat(self.descriptor)
         before = self._stat
-        return (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+        # where less was read than there was, it has been shorter meanwhile
+        cut = self.size != before.st_size
+        return cut or (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
 
     def identified(self, kind: str, state: InputState) -> InputFile:
         """Record of this file as an input, identified by the hash of its content."""

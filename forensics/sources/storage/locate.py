@@ -24,6 +24,13 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
     return url is not None and url[0] != "file"
 
 
+def shown(path: str | os.PathLike[str]) -> str:
+    """Path or URL as it may be shown: without the query of a signed URL."""
+    text = os.fspath(path)
+    url = None if os.path.lexists(text) else split_url(text)
+    return text if url is None else _label(*url)
+
+
 def place_at(root: str | os.PathLike[str]) -> Place:
     """Place with a root that is known to be a directory, e.g. that of a `Run`."""
     text = os.fspath(root)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from forensics.errors import UsageError
+from forensics.sources.storage import read_ahead
 from forensics.sources.storage.blob import Blob
 from forensics.sources.storage.early import Early
 from forensics.sources.storage.listing import Listed, listed
-from forensics.sources.storage.read_ahead import BLOCK, Fetch, ReadAhead
+from forensics.sources.storage.read_ahead import Fetch, ReadAhead
 from forensics.sources.storage.remote_errors import as_os_error, reason
 from forensics.sources.storage.remote_file import RemoteFile
 from forensics.sources.storage.tree import Tree, tree_of
@@ -75,7 +76,8 @@ class ObjectStore:
 
     def expect(self, names: Iterable[str], beginning: int | None = None) -> None:
         """Fetch the beginnings of files that will be opened soon, in this order."""
-        self._early.expect(names, BLOCK if beginning is None else min(beginning, BLOCK))
+        block = read_ahead.BLOCK
+        self._early.expect(names, block if beginning is None else min(beginning, block))
 
     def open(self, name: str) -> Blob:
         """Open a file; nothing is fetched unless it was expected."""

@@ -20,7 +20,7 @@ Fetch = Callable[[int, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """First bytes of a file that are under way: `count` of them (a block at most), or all there are."""
+    """First bytes of a file that are under way: `count` of them (a block at most), or all."""
 
     content: Future[bytes]
     count: int

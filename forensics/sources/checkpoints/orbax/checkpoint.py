@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from forensics.domain.run import CheckpointFormat, InputFile, InputState, ReadWarning
+from forensics.domain.run import CheckpointFormat, InputFile, InputState
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.checkpoint_format import Claim, OpenCheckpoint, Unopened
 from forensics.sources.checkpoints.contents import Contents
@@ -19,8 +19,7 @@ from forensics.sources.checkpoints.orbax import zstd
 from forensics.sources.checkpoints.orbax.files import Files
 from forensics.sources.checkpoints.orbax.item import Item, read_item
 from forensics.sources.checkpoints.orbax.meaning import TreeMeaning
-from forensics.sources.checkpoints.orbax.names import AGGREGATE, MARK, Found, find_folders
-from forensics.sources.checkpoints.pickles import NOT_READ
+from forensics.sources.checkpoints.orbax.names import MARK, Found, find_folders
 from forensics.sources.checkpoints.strict_json import parse_object
 from forensics.sources.storage.place import Place
 
@@ -59,7 +58,6 @@ class Orbax:
                 config.update(_config(item, folder, contents))
                 for failure in item.failures:
                     contents.fail(failure)
-                _note_aggregate(files, folder, contents)
         except Damaged as error:
             if error.kind != zstd.MISSING:
                 raise
@@ -89,14 +87,6 @@ def _read_mark(files: Files, found: Found, contents: Contents) -> None:
         return
     if "commit_timestamp_nsecs" in mark and mark["commit_timestamp_nsecs"] is None:
         contents.lose(name, "unfinished_save", "the save was begun and not finished")
-
-
-def _note_aggregate(files: Files, folder: str, contents: Contents) -> None:
-    """Say that leaves may lie elsewhere: Orbax of 2023 kept those that are no arrays in msgpack."""
-    name = f"{folder}/{AGGREGATE}" if folder != "." else AGGREGATE
-    if name in files:
-        why = "leaves that are no arrays may be in this file (msgpack), which is not read"
-        contents.warnings.append(ReadWarning(name, None, NOT_READ, why))
 
 
 def _config(item: Item, folder: str, contents: Contents) -> Mapping[str, Any]:

@@ -10,22 +10,28 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from forensics.errors import Damaged
+from forensics.sources.checkpoints.orbax.elements import element
 from forensics.sources.checkpoints.orbax.span import Span
 from forensics.sources.checkpoints.orbax.streams import ChunkStream
-from forensics.sources.checkpoints.orbax.zarr_array import ZarrArray, element
+from forensics.sources.checkpoints.orbax.zarr_array import ZarrArray
 from forensics.sources.checkpoints.stored_tensor import PIECE
 
 _BAND = 8 << 20
 """Bytes put in order at once, where one row does not take more."""
-_MAX_ROW = 256 << 20
+_MAX_ROW = 64 << 20
+_MAX_STREAMS = 512
+"""Chunks that are decoded side by side: each holds the window of its decoder."""
 _MAX_INDEX = 16 << 20
 _NOT_STORED = (1 << 64) - 1
 
+Elements = npt.NDArray[Any]
 Find = Callable[[str], Span | None]
 """Answers where the value of a key lies that is relative to the array; None: it is not there."""
 
@@ -93,29 +99,46 @@ class ChunkedArray:
         stream.finish()
 
     def _band(self, place: tuple[int, ...], lead: int, rows: int) -> Iterator[memoryview]:
-        """Yield rows that run through several chunks, decoded side by side."""
+        """Yield rows that run through several chunks, put in order."""
         shape, chunks = self._array.shape[lead + 1 :], self._array.chunks[lead + 1 :]
-        kind = element(self._array.dtype)
-        row_bytes = math.prod(shape) * kind.itemsize
-        if row_bytes > _MAX_ROW:
-            detail = f"rows of {row_bytes} bytes that run through several chunks"
-            raise Damaged(self._path, 0, "limit", detail)
+        width = self._array.width
+        row = max(math.prod(shape), math.prod(chunks)) * width
         grid = [range(-(-n // c)) for n, c in zip(shape, chunks, strict=True)]
-        places = list(itertools.product(*grid))
-        streams = [self._open((*place, *later)) for later in places]
-        row_in_chunk = math.prod(chunks) * kind.itemsize
-        step = max(1, _BAND // max(row_bytes, row_in_chunk))
+        step = min(rows, max(1, _BAND // row))
+        side_by_side = math.prod(map(len, grid)) if step < rows else 1
+        if row > _MAX_ROW or side_by_side > _MAX_STREAMS:
+            detail = f"rows of {row} bytes that run through {side_by_side} chunks"
+            raise Damaged(self._path, 0, "limit", detail)
+        places = [(*place, *later) for later in itertools.product(*grid)]
+        # All rows at once where they are few: then one chunk is open at a time.
+        streams: Iterable[ChunkStream | _Fill] = map(self._open, places)
+        if step < rows:
+            streams = list(streams)
         for start in range(0, rows, step):
             count = min(step, rows - start)
-            band = np.empty((count, *shape), kind)
-            for later, stream in zip(places, streams, strict=True):
-                data = self._read(stream, count * row_in_chunk)
-                part = np.frombuffer(data, kind).reshape(count, *chunks)
-                _place(band, part, later, chunks)
-            yield from _cut(band.reshape(-1).view(np.uint8).data, kind.itemsize)
-        for stream in streams:
-            stream.skip((self._array.chunks[lead] - rows) * row_in_chunk)
-            stream.finish()
+            band = np.empty((count, *shape), element(self._array.dtype))
+            for at, stream in zip(places, streams, strict=True):
+                self._fill_part(band, stream, at[len(place) :], chunks)
+                if start + count == rows:
+                    self._finish(stream, lead, rows)
+            yield from _cut(band.reshape(-1).view(np.uint8).data, width)
+
+    def _fill_part(
+        self,
+        band: Elements,
+        stream: ChunkStream | _Fill,
+        place: Sequence[int],
+        chunks: Sequence[int],
+    ) -> None:
+        """Copy the next rows of a chunk to where they are in the array."""
+        data = self._read(stream, len(band) * math.prod(chunks) * self._array.width)
+        _place(band, np.frombuffer(data, band.dtype).reshape(len(band), *chunks), place, chunks)
+
+    def _finish(self, stream: ChunkStream | _Fill, lead: int, rows: int) -> None:
+        """Pass over the rows that a chunk holds beyond the edge, and see that it ends there."""
+        row = math.prod(self._array.chunks[lead + 1 :]) * self._array.width
+        stream.skip((self._array.chunks[lead] - rows) * row)
+        stream.finish()
 
     def _read(self, stream: ChunkStream | _Fill, count: int) -> memoryview:
         """Return the next `count` bytes, as little-endian elements."""
@@ -187,7 +210,7 @@ class _Fill:
         """Nothing can be left."""
 
 
-def _place(band: np.ndarray, part: np.ndarray, place: Sequence[int], chunks: Sequence[int]) -> None:
+def _place(band: Elements, part: Elements, place: Sequence[int], chunks: Sequence[int]) -> None:
     """Copy what lies within the array from a chunk into its place."""
     target, source = [slice(None)], [slice(None)]
     for number, size, whole in zip(place, chunks, band.shape[1:], strict=True):

@@ -11,12 +11,13 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.orbax import zstd
+from forensics.sources.checkpoints.orbax.aggregate import AGGREGATE, Aggregate, read_aggregate
 from forensics.sources.checkpoints.orbax.chunks import ChunkedArray
 from forensics.sources.checkpoints.orbax.files import Files
 from forensics.sources.checkpoints.orbax.store import MANIFEST, Databases, Folder, Store, unmerged
@@ -107,6 +108,11 @@ def read_item(folder: str, files: Files, names: list[str], prefix: str) -> Item:
     item = Item()
     tree_file, texts_file = folder + TREE, folder + STRINGS
     tree = _Tree()
+    aggregate = Aggregate()
+    if folder + AGGREGATE in files:
+        read = partial(_aggregate, files, folder + AGGREGATE)
+        aggregate = item.attempt(read) or aggregate
+        tree = _Tree(aggregate.names, frozenset(aggregate.names))
     if tree_file in files:
         tree = item.attempt(lambda: _read_tree(_json(files, tree_file), tree_file)) or tree
     if texts_file in files:
@@ -114,7 +120,17 @@ def read_item(folder: str, files: Files, names: list[str], prefix: str) -> Item:
     store = item.attempt(lambda: _store(folder, files, names, item))
     if store is not None:
         _list_arrays(item, store, tree, prefix, tree_file)
+    stored = {tensor.name for tensor in item.tensors}
+    inline = (replace(leaf, name=prefix + leaf.name) for leaf in aggregate.tensors)
+    item.tensors.extend(leaf for leaf in inline if leaf.name not in stored)
     return item
+
+
+def _aggregate(files: Files, name: str) -> Aggregate:
+    span = files.span(name)
+    if span.size > _MAX_JSON:
+        raise Damaged(name, 0, "limit", f"a tree of more than {_MAX_JSON} bytes")
+    return read_aggregate(bytes(span.read()), name)
 
 
 def _json(files: Files, name: str) -> dict[str, Any]:
@@ -143,14 +159,19 @@ def _read_tree(document: Mapping[str, Any], path: str) -> _Tree:
 
 
 def _store(folder: str, files: Files, names: list[str], item: Item) -> Store:
-    if folder + MANIFEST in files:
-        return Databases([folder], files, names)
+    """Find where arrays lie; what the processes wrote stands in for a merged tree that is lost."""
     parts = sorted(unmerged(folder, names))
-    if not parts:
-        return Folder(folder, files, names)
-    detail = "what the processes wrote was never merged: the save was not finished"
-    item.failures.append(Damaged(folder + MANIFEST, 0, "unfinished_save", detail))
-    return Databases(parts, files, names)
+    if folder + MANIFEST in files:
+        try:
+            return Databases([folder], files, names)
+        except Damaged as error:
+            if error.kind == zstd.MISSING or not parts:
+                raise
+            item.failures.append(error)
+    elif parts:
+        detail = "what the processes wrote was never merged: the save was not finished"
+        item.failures.append(Damaged(folder + MANIFEST, 0, "unfinished_save", detail))
+    return Databases(parts, files, names) if parts else Folder(folder, files, names)
 
 
 def _list_arrays(item: Item, store: Store, tree: _Tree, prefix: str, tree_file: str) -> None:

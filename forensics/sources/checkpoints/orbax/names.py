@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from forensics.sources.checkpoints.orbax.aggregate import AGGREGATE
+
 MARK = "_CHECKPOINT_METADATA"
-AGGREGATE = "checkpoint"
 _MANIFEST, _TREE = "manifest.ocdbt", "_METADATA"
 _TEMPORARY = re.compile(r"\.orbax-checkpoint-tmp(-\d+)?$")
 _PROCESS = re.compile(r"(^|/)ocdbt\.process_[^/]+$")

@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from forensics.errors import Damaged
+from forensics.sources.checkpoints.orbax.elements import ADDED, CODES, KNOWN, element, fill_bytes
 from forensics.sources.checkpoints.orbax.streams import CODECS
 from forensics.sources.checkpoints.strict_json import mapping, parse_object, sizes
 
@@ -23,20 +22,6 @@ METADATA_2, METADATA_3 = ".zarray", "zarr.json"
 _MAX_METADATA = 1 << 20
 _MAX_RANK = 64
 _MAX_CHUNKS = 1_000_000
-_CODES = {"b1": "bool", "c8": "complex64", "c16": "complex128"} | {
-    f"{code}{size}": f"{name}{8 * size}"
-    for code, name, widths in (("i", "int", (1, 2, 4, 8)), ("u", "uint", (1, 2, 4, 8)),
-                               ("f", "float", (2, 4, 8)))
-    for size in widths
-}  # fmt: skip
-_PLAIN = frozenset(_CODES.values())
-# What TensorStore adds to zarr's dtypes, named as in ml_dtypes.
-_ADDED = frozenset({
-    "bfloat16", "float8_e3m4", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz",
-    "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn", "int2", "int4", "uint2",
-    "uint4",
-})  # fmt: skip
-_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +85,6 @@ class ZarrArray:
         return self.separator.join(numbers) or "0"
 
 
-def element(name: str) -> np.dtype[Any]:
-    """Return the little-endian dtype of a name that metadata may have."""
-    if name in _PLAIN:
-        return np.dtype(name).newbyteorder("<")
-    import ml_dtypes
-
-    kind: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-    return kind
-
-
 def read_metadata(data: bytes | memoryview, key: str, path: str) -> ZarrArray:
     """Read the metadata of an array.
 
@@ -151,17 +126,17 @@ def _format_2(document: Mapping[str, Any], path: str) -> ZarrArray:
     if separator not in (".", "/"):
         raise _unsupported(path, f"chunks separated by {separator!r}")
     codecs = () if document.get("compressor") is None else (_codec(compressor, path),)
-    fill = _fill(document.get("fill_value"), dtype, path)
+    fill = fill_bytes(document.get("fill_value"), dtype, path)
     return ZarrArray(shape, chunks, dtype, big, codecs, fill, "", separator)
 
 
 def _dtype_2(value: object, path: str) -> tuple[str, bool]:
     """Name, and whether it is big-endian, of ``<f4``, ``|b1`` or ``bfloat16``."""
     if isinstance(value, str):
-        if value in _ADDED:
+        if value in ADDED:
             return value, False
-        if value[:1] in ("<", ">", "|") and value[1:] in _CODES:
-            return _CODES[value[1:]], value[0] == ">"
+        if value[:1] in ("<", ">", "|") and value[1:] in CODES:
+            return CODES[value[1:]], value[0] == ">"
     raise _unsupported(path, f"elements of type {str(value)[:40]!r}")
 
 
@@ -175,12 +150,12 @@ def _format_3(document: Mapping[str, Any], path: str) -> ZarrArray:
         document.get("shape"), mapping(grid.get("configuration")).get("chunk_shape"), path
     )
     dtype = document.get("data_type")
-    if not isinstance(dtype, str) or dtype not in _PLAIN | _ADDED:
+    if not isinstance(dtype, str) or dtype not in KNOWN:
         raise _unsupported(path, f"elements of type {str(dtype)[:40]!r}")
     prefix, separator = _key_encoding(mapping(document.get("chunk_key_encoding")), path)
     sharding, inner, chain = _sharding(document.get("codecs"), shape, chunks, path)
     big, codecs = _chain(chain, path)
-    fill = _fill(document.get("fill_value"), dtype, path)
+    fill = fill_bytes(document.get("fill_value"), dtype, path)
     return ZarrArray(shape, inner, dtype, big, codecs, fill, prefix, separator, sharding)
 
 
@@ -239,30 +214,6 @@ def _grid(shape: object, chunks: object, path: str) -> tuple[tuple[int, ...], tu
     if len(whole) > _MAX_RANK:
         raise Damaged(path, 0, "bad_shape", f"an array of {len(whole)} dimensions")
     return whole, part
-
-
-def _fill(value: object, dtype: str, path: str) -> bytes:
-    """Bytes of the element that stands for what is not stored; null is zero."""
-    kind = element(dtype)
-    try:
-        if isinstance(value, list) and kind.kind == "c" and len(value) == 2:
-            number: complex = complex(_number(value[0]), _number(value[1]))
-            return np.array(number, kind).tobytes()
-        if isinstance(value, str) and value.startswith("0x"):
-            return int(value, 16).to_bytes(kind.itemsize, "little")
-        with np.errstate(over="ignore", invalid="raise"):
-            return np.array(0 if value is None else _number(value)).astype(kind).tobytes()
-    except (ValueError, TypeError, ArithmeticError):
-        detail = f"{str(value)[:40]!r} is no element of {dtype}"
-        raise Damaged(path, 0, "bad_fill_value", detail) from None
-
-
-def _number(value: object) -> Any:
-    if isinstance(value, str):
-        return _WORDS[value] if value in _WORDS else float(value)
-    if isinstance(value, int | float):
-        return value
-    raise TypeError("a number was expected")
 
 
 def _unsupported(path: str, what: str) -> Damaged:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from forensics.sources.events.writers import join_writers
 from forensics.sources.logs.curve import Logs
 from forensics.sources.recording import recorded_batches
 from forensics.sources.separate_runs import separate_runs
-from forensics.sources.series import series_of, uninterpreted
+from forensics.sources.series import series_of, too_many
 from forensics.sources.storage.locate import locate
 from forensics.sources.storage.place import Place
 from forensics.sources.storage.tree import Tree, is_event_file
@@ -136,7 +136,7 @@ def read_place(place: Place, *, several: bool = False) -> Run:
         warnings=(
             *tree.warnings,
             *undrawn,
-            *uninterpreted(series),
+            *too_many(series, writers),
             *untold,
             *(w for file in files for w in file.warnings),
             *(scan.warnings if scan else ()),
@@ -176,13 +176,14 @@ def _graph_settings(
 
 
 def _name(place: Place) -> str:
-    """What a run is called: its folder, or what "..", "/" and links lead to."""
     if place.local is None:
         return place.label.rstrip("/").rpartition("/")[2]
     own = place.local.name
-    # `Path.is_symlink` raises where a disk fails
-    if own in ("", "..") or os.path.islink(place.local):  # noqa: PTH114
-        own = place.local.resolve().name
+    # A disk that fails now has been read: what was found is worth more than its name.
+    with suppress(OSError):
+        # "..", "/" and links are called what they lead to
+        if own in ("", "..") or place.local.is_symlink():
+            own = place.local.resolve().name
     return own or place.label
 
 

@@ -32,7 +32,7 @@ from forensics.sources.checkpoints.hdf5.older_group import Room, read_older_grou
 from forensics.sources.checkpoints.hdf5.superblock import read_superblock
 from forensics.sources.checkpoints.stored_tensor import StoredTensor
 
-_MAX_OBJECTS = 50_000
+_MAX_OBJECTS = 30_000
 _MAX_DEPTH = 100
 _MAX_FAILURES = 1000
 _GROUP_MESSAGES = (SYMBOL_TABLE, LINK_INFO, LINK, GROUP_INFO)

@@ -44,7 +44,7 @@ class Header:
 
 
 class Headers:
-    """Object headers by address, each read once: datatypes are shared by several objects."""
+    """Object headers by address. Those of committed datatypes, which objects share, are kept."""
 
     def __init__(self, image: Image) -> None:
         self._image = image
@@ -54,7 +54,9 @@ class Headers:
         """Read an object's header and all of its continuations."""
         header = self._found.get(address)
         if header is None:
-            header = self._found[address] = read_header(self._image, address)
+            header = read_header(self._image, address)
+            if header.first(DATATYPE) is not None and header.first(LAYOUT) is None:
+                self._found[address] = header
         return header
 
 

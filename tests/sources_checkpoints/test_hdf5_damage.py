@@ -58,7 +58,7 @@ def observed(data: bytes) -> tuple[dict[str, Tensor], list[Damaged]]:
         content = read(data)
     except Damaged as error:
         return {}, [error]
-    found, failures = {}, list(content.failures)
+    found, failures = {}, [*content.failures, *content.lost]
     for tensor in content.tensors:
         try:
             found[tensor.name] = (tensor.shape, tensor.dtype, b"".join(map(bytes, tensor.pieces())))
@@ -289,7 +289,8 @@ def test_links_that_a_node_lacks() -> None:
     tree = place_of(data, b"TREE")
     (count,) = struct.unpack_from("<H", data, tree + 6)
     assert count > 1
-    assert kinds(with_bytes(data, tree + 6, struct.pack("<H", count - 1))) == ["lost_links"]
+    content = read(with_bytes(data, tree + 6, struct.pack("<H", count - 1)))
+    assert (content.failures, [lost.kind for lost in content.lost]) == ([], ["lost_links"])
     node = place_of(data, b"SNOD")
     (count,) = struct.unpack_from("<H", data, node + 6)
     assert "bad_tree" in kinds(with_bytes(data, node + 6, struct.pack("<H", count - 1)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
+from itertools import islice
 
 import numpy as np
 
@@ -15,14 +15,16 @@ from forensics.sources.tags import Counting, Meaning, is_residual, meaning
 
 _MOST_MEANINGS = 20_000
 """Series whose tags are interpreted, which takes some 40 µs each: nobody looks at more of them."""
+_MOST_SERIES = 200_000
+"""Series that are kept of a run, at some 700 bytes each besides their points."""
 _NO_MEANING = Meaning(Quantity.OTHER, Counting.UNSAID)
 _NEVER_NEGATIVE = (Quantity.GRADIENT_NORM, Quantity.WEIGHT_NORM)
 
 
 def series_of(writers: Iterable[Writer], logged: Iterable[Draft] = ()) -> tuple[Series, ...]:
     """Series of all writers and other logs, classified, on 0-based batch or epoch axes."""
-    drafts = [draft for writer in writers for draft in _drafts(writer)]
-    drafts += logged
+    written = (draft for writer in writers for draft in _drafts(writer))
+    drafts = [*islice(written, _MOST_SERIES), *logged]
     for draft in drafts[:_MOST_MEANINGS]:
         if draft.meaning is _NO_MEANING:
             draft.meaning = meaning(draft.tag, draft.writer)
@@ -36,14 +38,19 @@ def series_of(writers: Iterable[Writer], logged: Iterable[Draft] = ()) -> tuple[
 def _drafts(writer: Writer) -> Iterator[Draft]:
     """Series of a writer in the order of their tags, not interpreted yet."""
     columns, lossy = writer.columns, writer.lossy
-    for index, tag in sorted(enumerate(columns.tags), key=itemgetter(1)):
+    for index in sorted(range(len(columns)), key=columns.tags.__getitem__):
         column = columns.column(index)
         points = (column.steps, column.values, column.wall_times)
-        yield Draft(writer.name, tag, _NO_MEANING, *points, lossy=lossy)
+        yield Draft(writer.name, columns.tags[index], _NO_MEANING, *points, lossy=lossy)
 
 
-def uninterpreted(series: Sequence[Series]) -> Iterator[ReadWarning]:
-    """Say that there were too many tags to look at what each of them is called."""
+def too_many(series: Sequence[Series], writers: Iterable[Writer]) -> Iterator[ReadWarning]:
+    """Say that there were too many tags to keep, or to ask what each of them means."""
+    if len(series) >= _MOST_SERIES:
+        total = sum(len(writer.columns) for writer in writers)
+        if total > _MOST_SERIES:
+            detail = f"{total - _MOST_SERIES} of {total} series were left out"
+            yield ReadWarning(".", None, "limit", detail)
     rest = len(series) - _MOST_MEANINGS
     if rest > 0:
         detail = f"{rest} of {len(series)} series were read, but what their tags mean was not asked"

@@ -56,7 +56,7 @@ class Draft:
     @property
     def index(self) -> npt.NDArray[np.int64]:
         """Steps after the shift."""
-        return self.steps - self.shift
+        return self.steps - self.shift if self.shift else self.steps
 
 
 def settle(drafts: Sequence[Draft]) -> None:

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forensics.sources.events import spill
 from forensics.sources.events.compiled_columns import CompiledColumns, CompiledRecords
 from forensics.sources.events.event_columns import Content, EventColumns, Fault
 from forensics.sources.events.records import MAX_LENGTH, Hole, RecordReader
@@ -182,3 +183,24 @@ def _subsequence(
     """Whether all points are found in this order, tensors of one number between them."""
     rest = iter([(step, value, struct.pack("<d", wall)) for step, value, wall in found])
     return all((s, v, struct.pack("<d", wall)) in rest for s, v, wall in points)
+
+
+def test_rows_beyond_memory_lie_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spill, "KEPT", 100_000)
+    monkeypatch.setattr(spill, "STAGED", 2_000_000)
+    values = [ew.v1("a", 1.5), ew.v1("b", 2.5)] * 100
+    stream = b"".join(ew.record(ew.event(step, values)) for step in range(1200))
+    found = same(stream)
+    steps = np.frombuffer(found.content["scalars", "b"][0], np.int64)
+    assert steps.tolist() == [step for step in range(1200) for _ in range(100)]
+
+
+def test_a_full_disk_is_no_reason_to_lose_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spill, "KEPT", 0)
+    monkeypatch.setattr(spill, "STAGED", 0)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    record = ew.record(ew.event(3, [ew.v1("a", 1.5), ew.v1("b", 2.5)] * 200))
+    same(record * 400)

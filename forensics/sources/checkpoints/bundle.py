@@ -9,6 +9,7 @@ from itertools import chain
 from forensics.domain.run import CheckpointFormat
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.bundle_entries import Entry
+from forensics.sources.checkpoints.bundle_gaps import unaccounted
 from forensics.sources.checkpoints.bundle_index import BundleIndex, read_index
 from forensics.sources.checkpoints.bundle_meaning import BundleMeaning
 from forensics.sources.checkpoints.bundle_slices import Slice, Stream, joined
@@ -104,6 +105,7 @@ def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex, prefix: str) ->
         name = f"{prefix}.data-{shard:05d}-of-{index.shards:05d}"
         try:
             found[shard] = checkpoint.blob(name, DATA_KIND)
+            _account(checkpoint, found[shard], [e for e in index.stored if e.shard == shard])
         except Unopened as error:
             if isinstance(error.cause, FileNotFoundError):
                 detail = f"this file is missing, and {count} tensors in it"
@@ -111,7 +113,29 @@ def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex, prefix: str) ->
             else:
                 contents.refuse(name, DATA_KIND, error.cause)
                 contents.damaged = True
+    for name in _idle(checkpoint, prefix):
+        try:
+            _account(checkpoint, checkpoint.blob(name, DATA_KIND), ())
+        except Unopened as error:
+            contents.refuse(name, DATA_KIND, error.cause)
     return found
+
+
+def _idle(checkpoint: OpenCheckpoint, prefix: str) -> list[str]:
+    """Shards that no tensor lies in."""
+    opened = {blob.name for blob in checkpoint.blobs}
+    shards = (n for n in checkpoint.claim.files if (m := _DATA_SHARD.match(n)) and m[1] == prefix)
+    return [name for name in shards if name not in opened]
+
+
+def _account(checkpoint: OpenCheckpoint, blob: Blob, entries: Sequence[Entry]) -> None:
+    """Say what no tensor accounts for: a lost entry of the index leaves no other trace."""
+    try:
+        warning = unaccounted(blob, entries)
+    except Damaged as error:
+        checkpoint.contents.fail(error)
+    else:
+        checkpoint.contents.warnings.extend([warning] if warning else [])
 
 
 def _graph(checkpoint: OpenCheckpoint, blob: Blob, entry: Entry) -> bytes | None:

@@ -7,6 +7,7 @@ whatever it cannot verify to the search of `RecordReader`: results are the same 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from forensics.sources.events.event_columns import (
     readable_tags,
 )
 from forensics.sources.events.records import FOOTER, HEADER, MAX_LENGTH, RecordReader
+from forensics.sources.events.spill import Chunks, allocate, release
 
 _ROWS, _BLOBS, _TAGS, _STORE = 1 << 16, 1 << 13, 1 << 13, 1 << 18
 """Rows of a chunk; blobs, tags and bytes of tags that there is room for at first."""
@@ -42,6 +44,8 @@ _BLOB: dict[str, type[np.generic]] = {
     "BLOB_LENGTH": np.int64,
 }
 _WORD = 8
+_RELEASED = 64
+"""Chunks after which pages of large columns are let go."""
 
 Array = npt.NDArray[np.generic]
 Bytes = npt.NDArray[np.uint8]
@@ -63,7 +67,7 @@ class CompiledColumns(EventCollector):
         self._at = address_of(self._state)
         # What kernels know by address only is kept alive here, under the name of its address.
         self._arrays: dict[str, Array] = {}
-        self._chunks: list[tuple[dict[str, Array], int]] = []
+        self._chunks = Chunks()
         self._set("VALUES", np.empty(MAX_VALUES * layout.VALUE, np.uint8))
         self._make_rows()
         for name, kind in _BLOB.items():
@@ -182,26 +186,27 @@ class CompiledColumns(EventCollector):
 
     def _make_rows(self) -> None:
         """Begin a further chunk of rows."""
-        if "ROW_TAG" in self._arrays:
-            chunk = {name: self._arrays[name] for name in _ROW}
-            self._chunks.append((chunk, self._get("N_ROWS")))
-        for name, kind in _ROW.items():
-            self._set(name, np.empty(_ROWS, kind), "MAX_ROWS")
+        reusable = "ROW_TAG" in self._arrays and self._chunks.put(
+            {name: self._arrays[name] for name in _ROW}, self._get("N_ROWS")
+        )
+        if not reusable:
+            for name, kind in _ROW.items():
+                self._set(name, np.empty(_ROWS, kind), "MAX_ROWS")
         self._put("N_ROWS", 0)
 
     def content(self) -> Content:
         """All that was collected."""
-        known = self._arrays["TAGS"][: self._get("N_TAGS")].astype(np.int64).T
+        known = self._arrays["TAGS"][: self._get("N_TAGS")].astype(np.int64, copy=False).T
         starts, lengths, metadata, metadata_lengths, _, counts = known
-        named, renamed = readable_tags(self._bytes(starts, lengths))
+        named, renamed = readable_tags(self._stretches(starts, lengths))
         blobs = [self._arrays[name][: self._get("N_BLOBS")] for name in _BLOB]
         numbers, kinds = (array.astype(np.int64) for array in blobs[:2])
         described = np.unique(numbers)
         described = described[metadata[described] >= 0]
-        messages = self._bytes(metadata[described], metadata_lengths[described])
+        messages = self._stretches(metadata[described], metadata_lengths[described])
         by_number = dict(zip(described.tolist(), messages, strict=True))
         return Content(
-            self._columns(named, counts),
+            self._columns(named, counts.copy()),
             blob_index(named, numbers, kinds, blobs[2:], by_number),
             self.other + blobs_by_kind(kinds),
             self.faults,
@@ -209,26 +214,40 @@ class CompiledColumns(EventCollector):
             renamed,
         )
 
-    def _bytes(self, starts: Integers, lengths: Integers) -> list[bytes]:
+    def _stretches(self, starts: Integers, lengths: Integers) -> Iterator[bytes]:
         """Stretches of the store."""
-        stored = self._arrays["STORE"][: self._get("STORED")].tobytes()
-        spans = zip(starts.tolist(), (starts + lengths).tolist(), strict=True)
-        return [stored[start:end] for start, end in spans]
+        stored = self._arrays["STORE"].data
+        for first in range(0, len(starts), _TAGS):
+            some = slice(first, first + _TAGS)
+            ends = (starts[some] + lengths[some]).tolist()
+            for start, end in zip(starts[some].tolist(), ends, strict=True):
+                yield bytes(stored[start:end])
 
     def _columns(self, named: list[str], counts: Integers) -> Columns:
         total = int(counts.sum())
-        steps = np.empty(total, np.int64)
-        times, values = np.empty(total), np.empty(total)
+        columns = [allocate(total, kind) for kind in (np.int64, np.float64, np.float64)]
         places = _WORD * (np.cumsum(counts) - counts)
-        self._chunks.append(({name: self._arrays[name] for name in _ROW}, self._get("N_ROWS")))
-        given = [address_of(array) for array in (places, steps, times, values)]
-        for index, (chunk, count) in enumerate(self._chunks):
-            for name, array in chunk.items():
+        given = [address_of(array) for array in (places, *columns)]
+        chunks = self._chunks.pop_all()
+        chunks.insert(0, ({name: self._arrays[name] for name in _ROW}, self._get("N_ROWS")))
+        while chunks:
+            chunk, count = chunks.pop()
+            for name, array in self._chunks.loaded(chunk, count).items():
                 self._set(name, array)
             self._put("N_ROWS", count)
             scan.group(self._at, *given)
-            self._chunks[index] = ({}, 0)
-        return grouped_columns(named, counts, steps, values, times)
+            if len(chunks) % _RELEASED == 0:
+                for array in columns:
+                    release(array)
+        self._chunks.clear()
+        steps, times, values = columns
+        return grouped_columns(
+            named,
+            counts,
+            steps.astype(np.int64, copy=False),
+            values.astype(np.float64, copy=False),
+            times.astype(np.float64, copy=False),
+        )
 
     def _get(self, name: str) -> int:
         return int(self._state[STATE[name] // _WORD])

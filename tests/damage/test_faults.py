@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,26 @@ import pytest
 from forensics.domain.run import InputState
 from forensics.sources.logdir import read
 from tests.damage.confined import confined
-from tests.damage.faults import every_call, shrinking
+from tests.damage.faults import FAULTS, every_call, shrinking
 from tests.damage.specimens import EVENTS, events, specimens
 from tests.sources import event_writer as ew
+
+COMMON = ("EIO", "nothing more to read")
 
 
 @pytest.mark.parametrize("name", specimens())
 def test_a_fault_at_every_call(tmp_path: Path, name: str) -> None:
-    outcome = confined(every_call, name, str(tmp_path), start=300)
+    _holds(tmp_path, name, COMMON)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", specimens())
+def test_other_faults_at_every_call(tmp_path: Path, name: str) -> None:
+    _holds(tmp_path, name, sorted(set(FAULTS) - set(COMMON)))
+
+
+def _holds(folder: Path, name: str, kinds: Sequence[str]) -> None:
+    outcome = confined(every_call, name, str(folder), kinds, start=300)
     assert outcome.error == ""
     assert outcome.value == []
 

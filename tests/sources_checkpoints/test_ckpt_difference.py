@@ -20,6 +20,7 @@ from forensics.errors import NothingToAnalyze
 from forensics.sources.checkpoints import file_pieces, tensor_pairs
 from forensics.sources.checkpoints.checkpoint_format import Claim, Format
 from forensics.sources.checkpoints.difference import compare
+from forensics.sources.checkpoints.dtypes import numpy_dtype
 from forensics.sources.checkpoints.registry import find_checkpoints
 from forensics.sources.checkpoints.scan import read_checkpoints
 from forensics.sources.checkpoints.stored_tensor import StoredTensor
@@ -211,3 +212,21 @@ def test_values_equal_numpy(a: Array, b: Array, same: bool) -> None:
     assert found.max_change == change.max()
     assert found.difference_norm == pytest.approx(math.hypot(*change), rel=1e-11, abs=1e-300)
     assert found.norm_a == pytest.approx(math.hypot(*wide_a), rel=1e-11, abs=1e-300)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "complex64", "float8_e5m2"])
+@pytest.mark.parametrize("where", [0, 5, 40_000, 99_999])
+def test_values_that_become_bad_anywhere_leave_the_rest(dtype: str, where: int) -> None:
+    """The norm of A leaves out what is not finite in B, however much came before it."""
+    rng = np.random.default_rng(where)
+    a = (rng.integers(1, 4, 100_000) * 0.25).astype(numpy_dtype(dtype))
+    b = a.copy()
+    b[where] = np.nan
+    b[7] = b[7] * 0.5
+    found = tensor_pairs.compare_values(stored(a), stored(b))
+    parts = 2 if dtype == "complex64" else 1
+    kept = np.delete(a, where).astype(np.complex128 if parts == 2 else np.float64)
+    # A NaN is given to the real part of a complex number only.
+    assert found.norm_a == pytest.approx(float(np.linalg.norm(kept)), rel=1e-12)
+    assert found.became_bad == 1
+    assert found.difference_norm == abs(complex(a[7])) / 2

@@ -183,6 +183,49 @@ def test_a_list_that_the_file_does_not_keep(root: Path, tmp_path: Path) -> None:
     assert scan.checkpoints[0].status is CheckpointStatus.DAMAGED
 
 
+def sharded(root: Path, folder: Path) -> None:
+    for path in (root / "k3").glob("sharded*"):
+        (folder / path.name).write_bytes(path.read_bytes())
+
+
+def test_shards_hold_what_their_map_says(root: Path, tmp_path: Path) -> None:
+    sharded(root, tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
+    assert scan.warnings == ()
+    assert [i.path for i in scan.inputs] == [
+        "sharded.weights.json", "sharded_00000.weights.h5", "sharded_00001.weights.h5",
+    ]  # fmt: skip
+    with h5py.File(tmp_path / "sharded_00001.weights.h5", "a") as file:
+        del file["optimizer/vars/5"]
+    (warning,) = read_checkpoints(Directory(tmp_path)).warnings
+    assert (warning.path, warning.kind) == ("sharded.weights.json", "missing_tensor")
+    with h5py.File(tmp_path / "sharded_00001.weights.h5", "a") as file:
+        del file["optimizer"]
+    (warning,) = read_checkpoints(Directory(tmp_path)).warnings
+    assert (warning.path, warning.kind) == ("sharded_00001.weights.h5", "missing_tensor")
+
+
+def test_shards_inside_an_archive(root: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+        for path in sorted((root / "k3").glob("sharded*")):
+            if not path.name.endswith(".truth.json"):
+                archive.write(path, path.name.replace("sharded", "model"))
+    text = (root / "k3" / "sharded.weights.json").read_text().replace("sharded", "model")
+    with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
+        archive.writestr("model.weights.json", text)
+        for number in range(2):
+            name = f"{number:05}.weights.h5"
+            archive.write(root / "k3" / f"sharded_{name}", f"model_{name}")
+    lost, sound = read_checkpoints(Directory(tmp_path)).checkpoints
+    if lost.path == "other.keras":
+        lost, sound = sound, lost
+    assert sound.status is CheckpointStatus.CLEAN
+    assert len(sound.tensors) == 14
+    # Its map still names the files as they were called outside.
+    assert lost.status is CheckpointStatus.DAMAGED
+
+
 def test_a_folder_without_its_configuration_is_a_weights_file(root: Path, tmp_path: Path) -> None:
     weights = (root / "k3" / "unzipped" / "model.weights.h5").read_bytes()
     (tmp_path / "model.weights.h5").write_bytes(weights)

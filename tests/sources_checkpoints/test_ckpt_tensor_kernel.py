@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+import tracemalloc
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.domain.run import TensorKind, TensorStats
 from forensics.sources.checkpoints import tensor_tiers
 from forensics.sources.checkpoints.dtypes import numpy_dtype
+from forensics.sources.checkpoints.registry import find_checkpoints, open_checkpoint
+from forensics.sources.checkpoints.summarise import summarise
 from forensics.sources.checkpoints.tensor_blocks import BLOCK, COLUMNS, COUNT, LANES, Totals
 from forensics.sources.checkpoints.tensor_encodings import encoding_of
 from forensics.sources.checkpoints.tensor_stats import TensorSummary, statistics
+from forensics.sources.checksum import crc32c
+from forensics.sources.storage.place import Directory
+from tests.sources_checkpoints.bundles import SHARD
+from tests.sources_checkpoints.encode import bundle_index, entry
 
 Array = npt.NDArray[Any]
 SIZES = [0, 1, 2, LANES - 1, LANES, LANES + 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 130]
@@ -163,6 +174,7 @@ def test_any_bits_of_float32_equal_exact_arithmetic(bits: list[int]) -> None:
 
 
 @pytest.mark.parametrize("dtype", EVERY)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), size=st.integers(0, 90))
 def test_any_bits_of_any_dtype_equal_exact_arithmetic(dtype: str, seed: int, size: int) -> None:
     stored = planted(dtype, size, seed, wild=True)
@@ -214,3 +226,56 @@ def test_without_the_kernel_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> 
     tensor_tiers.expect(tensor_tiers.PAYS)
     assert tiers.kernel is not None
     assert statistics("w", TensorKind.WEIGHT, array) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", ["broken", "nowhere"])
+def test_a_cache_that_is_of_no_use_costs_only_time(tmp_path: Path, problem: str) -> None:
+    """Machine code that was kept and is broken, and no folder to keep it in."""
+    code = (
+        "import numpy as np\n"
+        "from forensics.domain.run import TensorKind\n"
+        "from forensics.sources.checkpoints import tensor_tiers\n"
+        "from forensics.sources.checkpoints.tensor_stats import statistics\n"
+        "tensor_tiers.expect(tensor_tiers.PAYS)\n"
+        "assert tensor_tiers._TIERS.kernel is not None\n"
+        "print(statistics('w', TensorKind.WEIGHT, np.arange(5000, dtype=np.int16)).mean)\n"
+    )
+    folder = tmp_path / "cache"
+    if problem == "nowhere":
+        folder.write_text("a file where a folder is needed")
+    for _ in range(2):
+        run = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True,
+            env={**os.environ, "NUMBA_CACHE_DIR": str(folder)},
+        )  # fmt: skip
+        assert run.stdout == "2499.5\n"
+        if problem == "nowhere":
+            break
+        kept = list(folder.rglob("*.nbc"))
+        assert kept
+        for file in kept:
+            file.write_bytes(b"broken")
+
+
+def test_a_large_tensor_takes_little_memory(tmp_path: Path) -> None:
+    """128 MB that were never written, read in pieces and measured without the kernel."""
+    elements = 1 << 25
+    zeros, crc = bytes(1 << 20), 0
+    for _ in range(4 * elements >> 20):
+        crc = crc32c(zeros, crc)
+    index = bundle_index([(b"w", entry(1, [elements], 0, 4 * elements, crc))])
+    (tmp_path / "ckpt-1.index").write_bytes(index)
+    with (tmp_path / f"ckpt-1{SHARD}").open("wb") as file:
+        file.truncate(4 * elements)
+    place = Directory(tmp_path)
+    (form, claim) = next(iter(find_checkpoints(place.survey().files, place)))
+    tracemalloc.start()
+    try:
+        with open_checkpoint(place, form, claim) as checkpoint:
+            (stats,) = (summarise(tensor) for tensor in checkpoint.stored)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (stats.count, stats.zero, stats.l2_norm) == (elements, elements, 0.0)
+    assert peak < 16 << 20

@@ -9,6 +9,7 @@ from itertools import chain
 from forensics.domain.run import CheckpointFormat
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.bundle_entries import Entry
+from forensics.sources.checkpoints.bundle_gaps import unaccounted
 from forensics.sources.checkpoints.bundle_index import BundleIndex, read_index
 from forensics.sources.checkpoints.bundle_meaning import BundleMeaning
 from forensics.sources.checkpoints.bundle_slices import Slice, Stream, joined
@@ -90,7 +91,12 @@ def _read_index(checkpoint: OpenCheckpoint, name: str) -> BundleIndex:
     blob = checkpoint.blob(name, INDEX_KIND)
     if blob.whole is None:
         raise Damaged(name, 0, "limit", f"an index of more than {IN_MEMORY} bytes")
-    return read_index(blob.whole, name)
+    lost: list[Damaged] = []
+    try:
+        return read_index(blob.whole, name, lost)
+    finally:
+        for error in lost:
+            checkpoint.contents.fail(error)
 
 
 def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex, prefix: str) -> dict[int, Blob]:
@@ -104,6 +110,9 @@ def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex, prefix: str) ->
         name = f"{prefix}.data-{shard:05d}-of-{index.shards:05d}"
         try:
             found[shard] = checkpoint.blob(name, DATA_KIND)
+            if not index.partial:
+                mine = [entry for entry in index.stored if entry.shard == shard]
+                _account(checkpoint, found[shard], mine)
         except Unopened as error:
             if isinstance(error.cause, FileNotFoundError):
                 detail = f"this file is missing, and {count} tensors in it"
@@ -111,7 +120,29 @@ def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex, prefix: str) ->
             else:
                 contents.refuse(name, DATA_KIND, error.cause)
                 contents.damaged = True
+    for name in () if index.partial else _idle(checkpoint, prefix):
+        try:
+            _account(checkpoint, checkpoint.blob(name, DATA_KIND), ())
+        except Unopened as error:
+            contents.refuse(name, DATA_KIND, error.cause)
     return found
+
+
+def _idle(checkpoint: OpenCheckpoint, prefix: str) -> list[str]:
+    """Shards that no tensor lies in."""
+    opened = {blob.name for blob in checkpoint.blobs}
+    shards = (n for n in checkpoint.claim.files if (m := _DATA_SHARD.match(n)) and m[1] == prefix)
+    return [name for name in shards if name not in opened]
+
+
+def _account(checkpoint: OpenCheckpoint, blob: Blob, entries: Sequence[Entry]) -> None:
+    """Say what no tensor accounts for: a lost entry of the index leaves no other trace."""
+    try:
+        warning = unaccounted(blob, entries)
+    except Damaged as error:
+        checkpoint.contents.fail(error)
+    else:
+        checkpoint.contents.warnings.extend([warning] if warning else [])
 
 
 def _graph(checkpoint: OpenCheckpoint, blob: Blob, entry: Entry) -> bytes | None:

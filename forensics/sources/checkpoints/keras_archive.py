@@ -14,7 +14,7 @@ from forensics.sources.checkpoints.checkpoint_format import Claim, OpenCheckpoin
 from forensics.sources.checkpoints.contents import Contents
 from forensics.sources.checkpoints.hdf5.file import H5Content, read_h5
 from forensics.sources.checkpoints.keras_model import CONFIG, METADATA, WEIGHTS, add_settings
-from forensics.sources.checkpoints.keras_shards import MAX_MAP, SUFFIX, listed_in
+from forensics.sources.checkpoints.keras_shards import MAX_MAP, SUFFIX, check_total, join, parse_map
 from forensics.sources.checkpoints.keras_weights import add_weights
 from forensics.sources.checkpoints.zip_directory import Member, leading_members, read_directory
 from forensics.sources.checkpoints.zip_member import member_bytes, open_member
@@ -70,11 +70,14 @@ def _weights(blob: Blob, members: Mapping[str, Member], contents: Contents) -> H
     maps = [name for name in members if name.lower().endswith(SUFFIX)]
     if len(maps) != 1:
         raise Damaged(blob.name, 0, "missing_member", f"the archive has no {WEIGHTS}")
+    shards = parse_map(member_bytes(blob, members[maps[0]], MAX_MAP), maps[0])
     whole = H5Content()
-    for shard in listed_in(member_bytes(blob, members[maps[0]], MAX_MAP), maps[0]):
+    for shard in shards.shards:
         if shard in members:
-            whole.join(read_h5(open_member(blob, members[shard], _MAX_INFLATED)))
+            part = read_h5(open_member(blob, members[shard], _MAX_INFLATED))
+            join(whole, part, shard, shards, contents)
         else:
             detail = f"{maps[0]} lists {shard}, and the archive does not hold it"
             contents.lose(blob.name, "missing_shard", detail)
+    check_total(whole, shards, contents)
     return whole

@@ -9,15 +9,19 @@ be reordered or fused.
 # Types of compiled functions are numba's business.
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import platform
 import threading
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba as nb
 import numpy as np
 import numpy.typing as npt
 from llvmlite import binding, ir  # type: ignore[import-untyped]
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 from forensics.sources.checkpoints import tensor_blocks
@@ -39,7 +43,41 @@ from forensics.sources.checkpoints.tensor_encodings import Encoding, Family
 
 Array = npt.NDArray[Any]
 
-_jit = nb.njit(nogil=True, cache=True)
+_SOURCES = hashlib.sha256(
+    b"".join(Path(str(file)).read_bytes() for file in (__file__, tensor_blocks.__file__))
+).hexdigest()
+
+
+class _Cache(FunctionCache):
+    """Machine code by the content of the files that it is made from; it may be lost at any time."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return (*super()._index_key(sig, codegen), _SOURCES)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # What was kept is broken: it is compiled anew.
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)
+
+
+_njit: Any = nb.njit
+_jit = _njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""Decorator of what is compiled into the kernels."""
+
+
+def _kernel(function: Any) -> Any:
+    """Compile at the first call, and keep it for other processes where a folder can be written."""
+    dispatcher = _njit(nogil=True, no_cfunc_wrapper=True)(function)
+    with contextlib.suppress(RuntimeError, OSError):
+        dispatcher._cache = _Cache(function)
+    return dispatcher
+
+
 _UNSAFE = float("nan")
 """In the column of exponents: this block's squares may leave float64, it is left to NumPy."""
 _LARGE, _SMALL = 2.0**tensor_blocks.SAFE_EXPONENT, 2.0 ** (-tensor_blocks.SAFE_EXPONENT - 1)
@@ -253,35 +291,35 @@ _block64 = _measurer(np.int64, 0x7FF0000000000000, _float64)
 # Four of the same, because functions made by another one are not found in the cache again.
 
 
-@_jit
+@_kernel
 def _halves(bits, records, totals, scratch):
     for block in range((bits.size + BLOCK - 1) // BLOCK):
         some = bits[block * BLOCK : min(block * BLOCK + BLOCK, bits.size)]
         _block16(some, records[block], totals, scratch)
 
 
-@_jit
+@_kernel
 def _brains(bits, records, totals, scratch):
     for block in range((bits.size + BLOCK - 1) // BLOCK):
         some = bits[block * BLOCK : min(block * BLOCK + BLOCK, bits.size)]
         _block_b16(some, records[block], totals, scratch)
 
 
-@_jit
+@_kernel
 def _singles(bits, records, totals, scratch):
     for block in range((bits.size + BLOCK - 1) // BLOCK):
         some = bits[block * BLOCK : min(block * BLOCK + BLOCK, bits.size)]
         _block32(some, records[block], totals, scratch)
 
 
-@_jit
+@_kernel
 def _doubles(bits, records, totals, scratch):
     for block in range((bits.size + BLOCK - 1) // BLOCK):
         some = bits[block * BLOCK : min(block * BLOCK + BLOCK, bits.size)]
         _block64(some, records[block], totals, scratch)
 
 
-@_jit
+@_kernel
 def _by_table(raw, table, records, totals, scratch, wide):
     """Elements whose float32, given as its bits, is in a table."""
     for block in range((raw.size + BLOCK - 1) // BLOCK):
@@ -291,7 +329,7 @@ def _by_table(raw, table, records, totals, scratch, wide):
         _block32(wide[: some.size], records[block], totals, scratch)
 
 
-@_jit
+@_kernel
 def _integers(raw, records, totals):
     counts, limits, lanes = totals
     for block in range((raw.size + BLOCK - 1) // BLOCK):

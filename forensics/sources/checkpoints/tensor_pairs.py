@@ -15,11 +15,11 @@ from forensics.domain.run import TensorKind, TensorStats
 from forensics.errors import Damaged
 from forensics.sources.checkpoints.dtypes import numpy_dtype
 from forensics.sources.checkpoints.stored_tensor import StoredTensor
-from forensics.sources.checkpoints.tensor_encodings import Encoding, encoding_of
+from forensics.sources.checkpoints.tensor_blocks import TOGETHER
+from forensics.sources.checkpoints.tensor_encodings import encoding_of
 from forensics.sources.checkpoints.tensor_stats import TensorSummary
 
 Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float64]
 
 
 class SideFailed(Exception):
@@ -118,22 +118,34 @@ class _Running:
     def add(self, a: Array, b: Array) -> None:
         same = a.dtype == b.dtype and _same_bytes(a, b)
         self._equal = self._equal and same
-        values_a, values_b = (
-            _values(side, encoding) for side, encoding in zip((a, b), self._encodings, strict=True)
-        )
-        good_a, good_b = np.isfinite(values_a), np.isfinite(values_b)
-        both = good_a & good_b
-        if self._finite_a is None and not both.all():
-            self._finite_a = copy.deepcopy(self._a)
-        if self._finite_a is not None:
-            self._finite_a.add(np.where(both, values_a, 0.0))
-            self._became_bad += int(np.count_nonzero(good_a & ~good_b))
-        self._compared += int(np.count_nonzero(both))
-        if not same:
-            with np.errstate(over="ignore", invalid="ignore"):
-                self._change.add(np.where(both, values_b - values_a, 0.0))
+        for start in range(0, len(a), TOGETHER):
+            self._compare(a, b, start, same=same)
         self._a.add(a)
         self._b.add(b)
+
+    def _compare(self, a: Array, b: Array, start: int, *, same: bool) -> None:
+        """Compare as many values as the cache holds."""
+        raw_a, raw_b = (
+            side[start : start + TOGETHER].view(encoding.raw)
+            for side, encoding in zip((a, b), self._encodings, strict=True)
+        )
+        values_a, values_b = self._encodings[0].widen(raw_a), self._encodings[1].widen(raw_b)
+        good_a, good_b = np.isfinite(values_a), np.isfinite(values_b)
+        both = good_a & good_b
+        compared = int(np.count_nonzero(both))
+        self._compared += compared
+        if self._finite_a is None and compared < len(both):
+            self._finite_a = copy.deepcopy(self._a)
+            self._finite_a.add(a[:start])
+        if self._finite_a is not None:
+            # Whatever the dtype, an element whose bits are 0 is 0.
+            finite = np.where(both, raw_a, raw_a.dtype.type(0))
+            self._finite_a.add(finite.view(a.dtype))
+            self._became_bad += int(np.count_nonzero(good_a & ~good_b))
+        if not same:
+            with np.errstate(over="ignore", invalid="ignore"):
+                change = values_b - values_a
+            self._change.add(change if compared == len(both) else np.where(both, change, 0.0))
 
     def finish(self, a: StoredTensor, b: StoredTensor) -> PairStats:
         stats_a, stats_b = _stats(self._a, a), _stats(self._b, b)
@@ -163,10 +175,6 @@ def _or_nan(value: float, nothing: bool, beyond: bool, unchanged: bool) -> float
 
 def _stats(summary: TensorSummary, tensor: StoredTensor) -> TensorStats:
     return summary.finish(tensor.name, TensorKind.WEIGHT, tensor.shape, tensor.dtype)
-
-
-def _values(elements: Array, encoding: Encoding) -> Floats:
-    return encoding.widen(elements.view(encoding.raw))
 
 
 def _same_bytes(a: Array, b: Array) -> bool:

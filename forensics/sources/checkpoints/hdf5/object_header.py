@@ -44,7 +44,7 @@ class Header:
 
 
 class Headers:
-    """Object headers by address, each read once: datatypes are shared by several objects."""
+    """Object headers by address. Those of committed datatypes, which objects share, are kept."""
 
     def __init__(self, image: Image) -> None:
         self._image = image
@@ -54,7 +54,9 @@ class Headers:
         """Read an object's header and all of its continuations."""
         header = self._found.get(address)
         if header is None:
-            header = self._found[address] = read_header(self._image, address)
+            header = read_header(self._image, address)
+            if header.first(DATATYPE) is not None and header.first(LAYOUT) is None:
+                self._found[address] = header
         return header
 
 
@@ -75,7 +77,8 @@ def _older(image: Image, address: int, what: str) -> Header:
     fields = Fields(image, address, image.take(address, 16, what), what)
     fields.expect(b"\1", "bad_version")
     fields.zeros(1)
-    count, references, size = fields.integer(2), fields.integer(4), fields.integer(4)
+    fields.raw(2)  # The number of messages, which early releases of libhdf5 got wrong.
+    references, size = fields.integer(4), fields.integer(4)
     header = Header(address, references)
     blocks = [(address + 16, size)]
     for start, length in blocks:
@@ -86,8 +89,6 @@ def _older(image: Image, address: int, what: str) -> Header:
             header.messages.append(message)
             if message.type == _CONTINUATION:
                 blocks.append(_continuation(message, blocks))
-    if len(header.messages) != count:
-        raise fields.damaged("bad_length", f"{what} does not hold the {count} messages it promises")
     return header
 
 

@@ -146,10 +146,10 @@ def test_of_pytorch_and_lightning() -> None:
     ]
 
 
-def metadata(name: bytes, content: bytes, step: int = 0) -> bytes:
+def metadata(name: bytes, content: bytes, step: int = 0, tensor: bytes = b"") -> bytes:
     plugin = ew.bytes_field(1, b"hparams") + ew.bytes_field(2, content)
     described = ew.bytes_field(9, ew.bytes_field(1, plugin))
-    return ew.record(ew.event(step, [ew.bytes_field(1, name) + described]))
+    return ew.record(ew.event(step, [ew.bytes_field(1, name) + tensor + described]))
 
 
 def start(**hparams: float) -> bytes:
@@ -164,12 +164,19 @@ def end(status: int) -> bytes:
     return ew.bytes_field(4, ew.number_field(1, status))
 
 
-def test_sessions_logged_one_after_the_other_into_one_file(tmp_path: Path) -> None:
-    """As Lightning does when ``log_hyperparams`` is called again."""
+@pytest.mark.parametrize("tier", ["0", "1"])
+@pytest.mark.parametrize("tensor", [b"", ew.bytes_field(8, ew.tensor(1, (0,)))])
+def test_sessions_logged_one_after_the_other_into_one_file(
+    tmp_path: Path, tensor: bytes, tier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by Lightning's ``log_hyperparams`` or TensorFlow's ``hp.hparams`` when called again."""
+    monkeypatch.setenv("FORENSICS_JIT", tier)
     ew.write(
         tmp_path,
-        *(metadata(b"start", start(lr=0.5), 1), metadata(b"end", end(3), 1)),
-        *(metadata(b"start", start(lr=0.25, bs=8), 2), metadata(b"end", end(1), 2)),
+        metadata(b"start", start(lr=0.5), 1, tensor),
+        metadata(b"end", end(3), 1, tensor),
+        metadata(b"start", start(lr=0.25, bs=8), 2, tensor),
+        metadata(b"end", end(1), 2, tensor),
     )
     run = read(tmp_path)
     assert run.hparams()[["step", "name", "value", "status"]].values.tolist() == [

@@ -11,9 +11,9 @@ import numpy as np
 
 from forensics.sources.compiled.build import helper
 from forensics.sources.compiled.layout import MAX_VALUES, SCALAR, keep_value
-from forensics.sources.compiled.machine import load_f32, load_f64
+from forensics.sources.compiled.machine import load_f32, load_f64, load_i64, load_u8
 from forensics.sources.compiled.tensor import BLOB, LEFT, scalar
-from forensics.sources.compiled.wire import field
+from forensics.sources.compiled.wire import field, varint
 from forensics.sources.events.blob_index import KINDS, BlobKind
 
 _IMAGE, _HISTOGRAM, _AUDIO, _TENSOR, _DESCRIPTION = (
@@ -26,6 +26,20 @@ _IMAGE, _HISTOGRAM, _AUDIO, _TENSOR, _DESCRIPTION = (
         BlobKind.METADATA,
     )
 )
+_HPARAMS_HEAD = int.from_bytes(b"\x0a\x07hparam", "little", signed=True)
+_HPARAMS_LAST = ord("s")
+"""The nine bytes of the plugin's name."""
+
+
+@helper
+def _of_hparams(address, end):
+    """Whether metadata begins with the name of the plugin of hyperparameters."""
+    if address >= end or load_u8(address) != 0x0A:
+        return False
+    _, name = varint(address + 1, end)
+    if name < 0 or end - name < 9:
+        return False
+    return load_i64(name) == _HPARAMS_HEAD and load_u8(name + 8) == _HPARAMS_LAST
 
 
 @helper
@@ -54,6 +68,8 @@ def _value(address, end, values, count):
         if status == LEFT:
             return -1
         kind = np.int64(_TENSOR if status == BLOB else SCALAR)
+        if status == BLOB and metadata_end and _of_hparams(metadata, metadata_end):
+            kind, first, last = np.int64(_DESCRIPTION), metadata, metadata_end
     elif what == 2 << 3 | 5:
         kind, number = SCALAR, load_f32(first)
     elif what == 5 << 3 | 2:

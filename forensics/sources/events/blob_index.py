@@ -16,12 +16,12 @@ class BlobKind(StrEnum):
     HISTOGRAM = "histogram"
     """``Summary.Value.histo``, a HistogramProto (TensorFlow 1, PyTorch, tensorboardX)."""
     TENSOR = "tensor"
-    """``Summary.Value.tensor`` of any other than one element: histograms, text, images, hparams of
+    """``Summary.Value.tensor`` of any other than one element: histograms, text, images of
     TensorFlow 2; the plugin's name in the metadata says which, in the first value of a tag."""
     IMAGE = "image"
     AUDIO = "audio"
     METADATA = "metadata"
-    """A value that has metadata and nothing else: hparams of PyTorch and tensorboardX."""
+    """A value that has metadata and nothing else, or nothing but an empty tensor: hparams."""
     GRAPH = "graph"
     META_GRAPH = "meta_graph"
     RUN_METADATA = "run_metadata"

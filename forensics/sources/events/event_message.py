@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from forensics.errors import Damaged
 from forensics.sources.events.blob_index import BlobKind
 from forensics.sources.events.scalar_tensor import scalar
-from forensics.sources.wire import FIXED32, FIXED64, LENGTH, VARINT, fields, signed
+from forensics.sources.wire import FIXED32, FIXED64, LENGTH, VARINT, fields, signed, varint
 
 _DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
 
@@ -35,6 +35,8 @@ _MERGED = (6, 7, 8)
 """Those that are messages: bytes and strings are replaced when they are written twice."""
 _VALUE = 1
 _TAG, _SIMPLE, _OLD_HISTOGRAM, _TENSOR, _METADATA = 1, 2, 3, 8, 9
+_HPARAMS = b"\x0a\x07hparams"
+"""The name of the plugin, as metadata begins with it."""
 _VALUE_KINDS = {4: BlobKind.IMAGE, 5: BlobKind.HISTOGRAM, 6: BlobKind.AUDIO}
 
 Scalar = tuple[bytes, float, bytes | None]
@@ -141,7 +143,7 @@ def _value(data: bytes, start: int, end: int, event: Event) -> None:
     if what == _SIMPLE:
         event.values.append((tag, simple, metadata))
     elif what == _TENSOR:
-        _tensor(data, tag, spans, metadata, event)
+        _tensor(data, tag, spans, described, metadata, event)
     elif what == _OLD_HISTOGRAM:
         event.other.append("obsolete_histogram")
     elif what:
@@ -154,6 +156,7 @@ def _tensor(
     data: bytes,
     tag: bytes,
     spans: list[tuple[int, int]],
+    described: list[tuple[int, int]],
     metadata: bytes | None,
     event: Event,
 ) -> None:
@@ -163,7 +166,23 @@ def _tensor(
     except Damaged as error:
         where = spans[0][0] if len(spans) == 1 else spans[-1][0]
         raise Damaged("", where + error.offset, error.kind, error.detail) from None
-    if number is None:
-        event.values.append(Blob(tag, BlobKind.TENSOR, *_whole(spans), metadata))
-    else:
+    if number is not None:
         event.values.append((tag, number, metadata))
+    elif len(described) == 1 and of_hparams(data, *described[0]):
+        event.values.append(Blob(tag, BlobKind.METADATA, *described[0], metadata))
+    else:
+        event.values.append(Blob(tag, BlobKind.TENSOR, *_whole(spans), metadata))
+
+
+def of_hparams(data: bytes, start: int, end: int) -> bool:
+    """Whether metadata begins with the name of the plugin whose values are nothing but metadata.
+
+    TensorFlow writes hyperparameters with an empty tensor beside them.
+    """
+    if data[start : min(end, start + 1)] != b"\x0a":
+        return False
+    try:
+        _, name = varint(data, start + 1, end)
+    except Damaged:
+        return False
+    return data[name:end].startswith(_HPARAMS)

@@ -14,7 +14,6 @@ from tests.damage.faults import FAULTS, every_call, shrinking
 from tests.damage.specimens import EVENTS, events, specimens
 from tests.sources import event_writer as ew
 
-
 COMMON = ("EIO", "nothing more to read")
 
 

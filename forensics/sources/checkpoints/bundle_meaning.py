@@ -76,7 +76,8 @@ class BundleMeaning:
     def _say_that_names_tell(self, contents: Contents) -> None:
         """Say that the graph is missing where the keys are such as only TF2 makes with one."""
         names = {entry.name for entry in self.index.entries}
-        if GRAPH_KEY not in names and any(name.endswith(VALUE_SUFFIX) for name in names):
+        lost = GRAPH_KEY not in names and not self.index.partial
+        if lost and any(name.endswith(VALUE_SUFFIX) for name in names):
             detail = "these keys come with an object graph and there is none: names tell the kinds"
             path = f"{self.prefix}.index"
             contents.warnings.append(ReadWarning(path, None, "no_object_graph", detail))
@@ -85,7 +86,8 @@ class BundleMeaning:
         """Record tensors that only the index or only the graph names: no checksum covers both."""
         names = {entry.name for entry in self.index.entries} - {GRAPH_KEY}
         stored = {_attribute(name, judged.kinds) for name in names}
-        for name in sorted(stored ^ (judged.kinds.keys() - {""})):
+        known = judged.kinds.keys() - {""}
+        for name in sorted(stored - known if self.index.partial else stored ^ known):
             where = "index" if name in stored else "object graph"
             detail = f"only the {where} knows {name!r}"
             contents.lose(f"{self.prefix}.index", "key_mismatch", detail)

@@ -14,7 +14,7 @@ CANDIDATES := python3.11 python3.12 python3.13 python3 python python3.14
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-all check format reports fixtures bench docs clean
+.PHONY: help demo test test-all check format reports fixtures bench fuzz docs clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -50,6 +50,9 @@ bench: $(VENV)/.bench ## Measure side by side with peers
 		[ -f "$$benchmark" ] || continue; \
 		echo "$$benchmark"; $(BIN)/python "$$benchmark" || exit; \
 	done
+
+fuzz: $(VENV)/.dev ## Read 10,000 damaged files of every format (hours)
+	$(BIN)/python -m tests.damage.fuzz
 
 docs: $(VENV)/.runtime ## Write the detector pages in docs/ from the docstrings
 	$(BIN)/python -m forensics.detectors.docs

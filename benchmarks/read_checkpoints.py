@@ -44,8 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found = alternate(turns, options.rounds)
             peak = workers["ours_checkpoints"].read(root, sample=True)
         hashed = _hashing(root)
-    for name, seconds in found.items():
-        print(f"  {name:28s} {seconds:9.3f} CPU s")
     print(f"  {'(SHA-256 of the files)':28s} {hashed:9.3f} CPU s")
     ours = found["ours_checkpoints"]
     print(Target("checkpoint, naive TensorFlow + NumPy", least=15).line(

@@ -61,10 +61,7 @@ def compete(
         ):
             if path is not None and _has_rustboard():
                 turns[name] = lambda p=path, c=checksum: rustboard.load(p, checksum=c)[0]  # type: ignore[misc]
-        found = alternate(_able(turns), rounds)
-    for name, seconds in found.items():
-        print(f"  {name:28s} {seconds:9.3f} CPU s")
-    return found
+        return alternate(_able(turns), rounds)
 
 
 def _able(turns: dict[str, Turn]) -> dict[str, Turn]:

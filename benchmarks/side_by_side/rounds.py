@@ -9,7 +9,9 @@ Turn = Callable[[], float]
 
 
 def alternate(turns: Mapping[str, Turn], rounds: int) -> dict[str, float]:
-    """Median seconds of each contestant; each round begins with another one.
+    """Print and return the median seconds of each contestant; each round begins with another one.
+
+    The best is printed too: where it is far from the median, the machine was busy.
 
     Parameters
     ----------
@@ -23,4 +25,6 @@ def alternate(turns: Mapping[str, Turn], rounds: int) -> dict[str, float]:
         shift = index % len(names)
         for name in names[shift:] + names[:shift]:
             seconds[name].append(turns[name]())
+    for name, found in seconds.items():
+        print(f"  {name:28s} {median(found):9.3f} CPU s (best {min(found):.3f})")
     return {name: median(found) for name, found in seconds.items()}

@@ -61,8 +61,9 @@ def command(
 ) -> int:
     """Say when and why a training run went wrong, from its logs and checkpoints.
 
-    LOGDIR holds the TensorBoard event files and the checkpoints of ONE run. With --replay the
-    failing step is run again in a child process, which names the first bad operation.
+    LOGDIR holds the event files, checkpoints and printed logs of ONE run; one event file or log
+    may be given too, or a URL (s3://, gs://, hf://). With --replay the failing step is run again
+    in a child process, which names the first bad operation.
     """
     folder = _one_of(logdir, named)
     check_outputs(outputs)

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from forensics.domain.checkpoint import ChangeKind, SearchMethod
@@ -22,8 +20,8 @@ from forensics.report.contract_parts import (
     TEXT,
     words_of,
 )
+from forensics.report.schemas import json_schema, write_schema
 from forensics.report.shapes import (
-    NON_FINITE,
     Anything,
     Array,
     Flag,
@@ -137,23 +135,9 @@ def read_checkpoint_document(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12)."""
-    number = {"anyOf": [{"type": "number"}, {"enum": [*NON_FINITE]}]}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": SCHEMA_ID,
-        "title": "Checkpoints, examined",
-        "description": (
-            "What `forensics checkpoint --format json` writes. Unknown is null, never absent; "
-            "readers ignore keys they do not know; numbers that JSON lacks are strings."
-        ),
-        **DOCUMENT.schema(),
-        "$defs": {
-            "number": number,
-            "number_or_null": {"anyOf": [*number["anyOf"], {"type": "null"}]},
-        },
-    }
+    about = "What `forensics checkpoint --format json` writes."
+    return json_schema(SCHEMA_ID, "Checkpoints, examined", about, DOCUMENT)
 
 
 if __name__ == "__main__":
-    text = json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
-    Path(sys.argv[1]).write_text(text, encoding="utf-8")
+    write_schema(schema(), sys.argv[1])

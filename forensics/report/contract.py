@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from forensics.domain.report import SCHEMA_VERSION, SECTIONS, Report
@@ -32,8 +30,8 @@ from forensics.report.contract_parts import (
     TRIAL,
     words_of,
 )
+from forensics.report.schemas import json_schema, write_schema
 from forensics.report.shapes import (
-    NON_FINITE,
     Anything,
     Array,
     Flag,
@@ -267,28 +265,9 @@ def read_document(report: Report) -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of ``report.json``."""
-    number = {"anyOf": [{"type": "number"}, {"enum": [*NON_FINITE]}]}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": SCHEMA_ID,
-        "title": "Report of a training run",
-        "description": (
-            "What `forensics analyze -o report.json` writes. Unknown is null, never absent; "
-            "readers ignore keys they do not know; numbers that JSON lacks are strings."
-        ),
-        **DOCUMENT.schema(),
-        "$defs": {
-            "number": number,
-            "number_or_null": {"anyOf": [*number["anyOf"], {"type": "null"}]},
-        },
-    }
-
-
-def main(arguments: list[str]) -> None:
-    """Write the schema to the path that is the one argument."""
-    text = json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
-    Path(arguments[0]).write_text(text, encoding="utf-8")
+    about = "What `forensics analyze -o report.json` writes."
+    return json_schema(SCHEMA_ID, "Report of a training run", about, DOCUMENT)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    write_schema(schema(), sys.argv[1])

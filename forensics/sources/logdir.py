@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from forensics.sources.checkpoints.scan import CheckpointScan
 
 _SOUGHT = (
-    "event files (*tfevents*), checkpoints (*.index, *.weights.h5, *.keras), recordings and logs "
-    "(printed progress, notebooks, CSV and JSON)"
+    "event files (*tfevents*), checkpoints (*.index, *.weights.h5, *.keras, *.safetensors, "
+    "SavedModels, Orbax), recordings and logs (printed progress, notebooks, CSV and JSON)"
 )
 
 

@@ -77,6 +77,28 @@ def test_half_precision_in_fields() -> None:
         same(found, values)
 
 
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (24, "float8_e5m2"),
+        (25, "float8_e4m3fn"),
+        (26, "float8_e4m3fnuz"),
+        (27, "float8_e4m3b11fnuz"),
+        (28, "float8_e5m2fnuz"),
+    ],
+)
+def test_float8(number: int, name: str) -> None:
+    import ml_dtypes
+
+    values = np.array([1.5, -2.0, 0.0], getattr(ml_dtypes, name))
+    for field in (4, 18):
+        stored = ew.bytes_field(field, b"\0") + ew.bytes_field(field, values.tobytes())
+        same(decode_tensor(ew.tensor(number, (3,), stored)), values)
+    assert decode_tensor(
+        ew.tensor(number, (2,), ew.bytes_field(18, values[:1].tobytes()))
+    ).tolist() == [1.5, 1.5]
+
+
 def test_complex_numbers() -> None:
     values = np.array([1 + 2j, -3.5j], np.complex64)
     same(decode_tensor(ew.tensor(8, (2,), ew.bytes_field(9, values.tobytes()))), values)

@@ -82,11 +82,22 @@ def block(entries: Sequence[tuple[bytes, bytes]], kind: int = 0, *, growing: boo
     return body + struct.pack("<I", mask(crc32c(body)))
 
 
-def table(entries: Sequence[tuple[bytes, bytes]], kind: int = 0, *, growing: bool = False) -> bytes:
-    """A whole `.index` with one data block."""
-    data, meta = block(entries, kind, growing=growing), block([])
-    handle = varint(0) + varint(len(data) - 5)
-    index = block([(b"\xff", handle)])
+def table(
+    entries: Sequence[tuple[bytes, bytes]],
+    kind: int = 0,
+    *,
+    growing: bool = False,
+    per_block: int = 0,
+) -> bytes:
+    """A whole `.index`, of one data block or of blocks of so many entries."""
+    size = per_block or max(1, len(entries))
+    data, handles = b"", []
+    for first in range(0, max(1, len(entries)), size):
+        made = block(entries[first : first + size], kind, growing=growing)
+        handles.append((b"%09d" % first, varint(len(data)) + varint(len(made) - 5)))
+        data += made
+    meta = block([])
+    index = block(handles)
     footer = varint(len(data)) + varint(len(meta) - 5)
     footer += varint(len(data) + len(meta)) + varint(len(index) - 5)
     return data + meta + index + footer.ljust(40, b"\0") + struct.pack("<Q", TABLE_MAGIC)

@@ -241,6 +241,30 @@ def test_indices_that_no_writer_writes(index: bytes, kind: str) -> None:
     assert raised.value.kind == kind
 
 
+def test_a_broken_block_of_an_index_costs_what_it_names(tmp_path: Path) -> None:
+    names, raw = [f"v{i:02d}" for i in range(12)], np.ones(4, "<f4").tobytes()
+    entries = [(b"", number(1, 1))]
+    entries += [
+        (name.encode(), entry(FLOAT, [4], 16 * i, 16, crc32c(raw))) for i, name in enumerate(names)
+    ]
+    index = bytearray(table(entries, per_block=4))
+    (tmp_path / f"ckpt-3{SHARD}").write_bytes(raw * 12)
+    where = index.index(b"v05")
+    index[where] ^= 1
+    (tmp_path / "ckpt-3.index").write_bytes(index)
+    scan = read_checkpoints(Directory(tmp_path))
+    assert only(scan).status is CheckpointStatus.DAMAGED
+    assert [t.name for t in only(scan).tensors] == names[:3] + names[7:]
+    (warning,) = scan.warnings
+    assert (warning.path, warning.kind) == ("ckpt-3.index", "crc_mismatch")
+    index[where] ^= 1
+    index[index.index(b"v01")] ^= 1
+    (tmp_path / "ckpt-3.index").write_bytes(index)
+    scan = read_checkpoints(Directory(tmp_path))
+    assert only(scan).tensors == (), "the block of the header tells where everything is"
+    assert [w.kind for w in scan.warnings] == ["crc_mismatch"]
+
+
 def test_keys_that_expand_without_end() -> None:
     """Each key is the one before it and one byte more: their sum grows with the square."""
     with pytest.raises(Damaged) as raised:

@@ -258,6 +258,33 @@ def test_a_cache_that_is_of_no_use_costs_only_time(tmp_path: Path, problem: str)
             file.write_bytes(b"broken")
 
 
+@pytest.mark.slow
+def test_kernels_that_were_kept_by_different_processes_stay_apart(tmp_path: Path) -> None:
+    """Numba numbers functions per process: two of one name and number would become one."""
+    code = (
+        "import sys, numpy as np\n"
+        "from forensics.sources.checkpoints import tensor_kernel, tensor_tiers\n"
+        "from forensics.sources.checkpoints.dtypes import numpy_dtype\n"
+        "from forensics.sources.checkpoints.tensor_blocks import Totals\n"
+        "from forensics.sources.checkpoints.tensor_encodings import encoding_of\n"
+        "for name in sys.argv[1:]:\n"
+        "    encoding = encoding_of(numpy_dtype(name))\n"
+        "    raw = np.arange(1, 5001, dtype=np.uint64).astype(encoding.raw)\n"
+        "    found = []\n"
+        "    for measure in (tensor_kernel.measure, tensor_tiers.in_numpy):\n"
+        "        records, totals = np.zeros((2, 5)), Totals()\n"
+        "        measure(raw, encoding, records, totals)\n"
+        "        found.append((records.tolist(), totals.counts.tolist(), totals.limits.tolist()))\n"
+        "    assert found[0] == found[1], name\n"
+    )
+    dtypes = ["int16", "bfloat16", "float16", "int32", "float32", "float8_e4m3fn"]
+    for chosen in (*([dtype] for dtype in dtypes), dtypes, dtypes[::-1]):
+        subprocess.run(
+            [sys.executable, "-c", code, *chosen],
+            check=True, env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        )  # fmt: skip
+
+
 def test_a_large_tensor_takes_little_memory(tmp_path: Path) -> None:
     """128 MB that were never written, read in pieces and measured without the kernel."""
     elements = 1 << 25

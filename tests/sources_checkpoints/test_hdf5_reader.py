@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,27 @@ def test_other_ways_to_lay_out_a_file(
     with h5py.File(tmp_path / "x.h5", "w", **options) as file:
         fill(file)
     equal((tmp_path / "x.h5").read_bytes())
+
+
+@given(seed=st.integers(0, 2**32))
+def test_names_over_names_that_were_removed(seed: int) -> None:
+    """libhdf5 writes names over others, and does not clear what is left of these."""
+    source, image = random.Random(seed), io.BytesIO()
+    names: list[str] = []
+    for _ in range(3):
+        with h5py.File(image, "a") as file:
+            for _ in range(source.randint(1, 25)):
+                if names and source.random() < 0.45:
+                    del file[names.pop(source.randrange(len(names)))]
+                    continue
+                length = source.choice([1, 2, 7, 8, 9, 15, 16, 30, 70])
+                name = "".join(source.choices("abcdefgh", k=length))
+                if name not in names:
+                    file[name] = 1
+                    names.append(name)
+    content = read(image.getvalue())
+    assert content.failures == []
+    assert [tensor.name for tensor in content.tensors] == sorted(names)
 
 
 @pytest.mark.parametrize("versions", VERSIONS, ids=str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -130,6 +131,26 @@ def test_roots_that_hold_nothing(tmp_path: Path, kind: str) -> None:
         path.write_text("no event")
     with pytest.raises(NothingToAnalyze):
         read(f"{path}/" if kind == "slash" else "" if kind == "empty" else path)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.EACCES, "Permission denied"), (errno.ESTALE, "Stale file handle")]
+)
+def test_a_root_that_cannot_be_looked_at_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    def refuse(*_: object) -> os.stat_result:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("forensics.sources.storage.locate.os.lstat", refuse)
+    with pytest.raises(NothingToAnalyze, match=f"cannot be read: {said}"):
+        read(tmp_path / "run")
+
+
+@pytest.mark.parametrize("path", ["a\0b", "x" * 5000, "~nobody-of-this-name/run"])
+def test_paths_that_cannot_be(path: str) -> None:
+    with pytest.raises(NothingToAnalyze):
+        read(path)
 
 
 def test_a_cap_on_files_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,9 +68,7 @@ def test_weights_in_a_bucket(s3: Bucket) -> None:
     assert len(remote["checkpoints"]) == 9
 
 
-def test_large_files_by_range(
-    s3: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_large_files_by_range(s3: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(read_ahead, "BLOCK", 1 << 16)
     values = [float(i) for i in range(5000)]
     ew.write(tmp_path / "logs", ew.scalars("loss", values))

@@ -91,7 +91,12 @@ def _read_index(checkpoint: OpenCheckpoint, name: str) -> BundleIndex:
     blob = checkpoint.blob(name, INDEX_KIND)
     if blob.whole is None:
         raise Damaged(name, 0, "limit", f"an index of more than {IN_MEMORY} bytes")
-    return read_index(blob.whole, name)
+    lost: list[Damaged] = []
+    try:
+        return read_index(blob.whole, name, lost)
+    finally:
+        for error in lost:
+            checkpoint.contents.fail(error)
 
 
 def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex, prefix: str) -> dict[int, Blob]:
@@ -105,7 +110,9 @@ def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex, prefix: str) ->
         name = f"{prefix}.data-{shard:05d}-of-{index.shards:05d}"
         try:
             found[shard] = checkpoint.blob(name, DATA_KIND)
-            _account(checkpoint, found[shard], [e for e in index.stored if e.shard == shard])
+            if not index.partial:
+                mine = [entry for entry in index.stored if entry.shard == shard]
+                _account(checkpoint, found[shard], mine)
         except Unopened as error:
             if isinstance(error.cause, FileNotFoundError):
                 detail = f"this file is missing, and {count} tensors in it"
@@ -113,7 +120,7 @@ def _open_shards(checkpoint: OpenCheckpoint, index: BundleIndex, prefix: str) ->
             else:
                 contents.refuse(name, DATA_KIND, error.cause)
                 contents.damaged = True
-    for name in _idle(checkpoint, prefix):
+    for name in () if index.partial else _idle(checkpoint, prefix):
         try:
             _account(checkpoint, checkpoint.blob(name, DATA_KIND), ())
         except Unopened as error:

@@ -115,7 +115,7 @@ class EntryParser:
             elif number == 6:
                 crc = fixed32_field(Field(number, wire_type, first, last), data, path)
             elif number == 7:
-                slices.append(_extents(data, Field(number, wire_type, first, last), path))
+                slices.append(extents_of(data, Field(number, wire_type, first, last), path))
         dtype, shard, offset, size = (numbers.get(n, 0) for n in _NUMBERS)
         if dtype not in DTYPES:
             raise Damaged(path, row.at, "bad_dtype", f"{name!r} is of an unknown dtype ({dtype})")
@@ -129,7 +129,7 @@ class EntryParser:
         raw = data[span[0] : span[1]]
         shape = self._shapes.get(raw)
         if shape is None:
-            shape = self._shapes[raw] = tuple(_dimensions(data, span, self._path))
+            shape = self._shapes[raw] = tuple(dimensions(data, span, self._path))
             if len(shape) > _MAX_RANK:
                 detail = f"a tensor has {len(shape)} dimensions"
                 raise Damaged(self._path, span[0], "bad_shape", detail)
@@ -156,7 +156,7 @@ class EntryParser:
         return Damaged(self._path, entry.at, kind, f"{entry.name!r} {what}")
 
 
-def _dimensions(data: bytes, span: tuple[int, int], path: str) -> Iterator[int]:
+def dimensions(data: bytes, span: tuple[int, int], path: str) -> Iterator[int]:
     """Dimensions of a ``TensorShapeProto``; one of unknown rank is no shape of a stored tensor."""
     for field in fields(data, span, path):
         if field.number == 3 and number_field(field, path):
@@ -172,7 +172,7 @@ def _dimensions(data: bytes, span: tuple[int, int], path: str) -> Iterator[int]:
         yield size
 
 
-def _extents(data: bytes, field: Field, path: str) -> Extents:
+def extents_of(data: bytes, field: Field, path: str) -> Extents:
     """Start and length along each axis of a ``TensorSliceProto``."""
     found = []
     for extent in fields(data, message_field(field, path), path):

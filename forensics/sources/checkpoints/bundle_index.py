@@ -22,6 +22,8 @@ class BundleIndex:
     shards: int
     entries: tuple[Entry, ...]
     slices: dict[str, tuple[Slice, ...]]
+    partial: bool = False
+    """Whether a part of it was broken, so that there may be more tensors."""
 
     @property
     def stored(self) -> list[Entry]:
@@ -30,8 +32,18 @@ class BundleIndex:
         return [entry for entry in self.entries if not entry.slices] + parts
 
 
-def read_index(data: bytes, path: str) -> BundleIndex:
+def read_index(data: bytes, path: str, lost: list[Damaged] | None = None) -> BundleIndex:
     """Parse an index.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    path : str
+        What to call it in errors.
+    lost : list of Damaged, optional
+        Takes what is wrong with a block of it; what the other blocks say is kept. Nothing is where
+        the first one is broken, which tells how many shards there are.
 
     Raises
     ------
@@ -41,7 +53,7 @@ def read_index(data: bytes, path: str) -> BundleIndex:
     header, entries = 0, []
     parts: dict[bytes, Row] = {}
     parser = EntryParser(path)
-    for row in Table(data, path).entries():
+    for row in Table(data, path).entries(lost):
         if row.key == b"":
             header = _shards(row, path)
         elif row.key.startswith(b"\x00"):
@@ -49,13 +61,17 @@ def read_index(data: bytes, path: str) -> BundleIndex:
         else:
             entries.append(parser.parse(_text(row.key, path, row.at), row))
     if header < 1:
+        if lost:
+            raise lost.pop(0)
         raise Damaged(path, 0, "no_header", "the index has no bundle header")
+    if lost:
+        entries = [entry for entry in entries if _is_whole(entry, parts)]
     slices = {
         parent.name: _slices(parent, parts, parser, path) for parent in entries if parent.slices
     }
-    for row in parts.values():
+    for row in () if lost else parts.values():
         raise Damaged(path, row.at, "bad_slices", "a slice belongs to no variable")
-    index = BundleIndex(header, tuple(entries), slices)
+    index = BundleIndex(header, tuple(entries), slices, partial=bool(lost))
     _check_places(index, path)
     return index
 
@@ -79,6 +95,11 @@ def _shards(row: Row, path: str) -> int:
     if not 1 <= shards <= 99_999:
         raise Damaged(path, row.at, "bad_count", f"{shards} data shards are promised")
     return shards
+
+
+def _is_whole(entry: Entry, parts: dict[bytes, Row]) -> bool:
+    """Whether all slices of an entry are there; one that is not cut has none."""
+    return all(slice_key(entry.name, extents) in parts for extents in entry.slices)
 
 
 def _slices(

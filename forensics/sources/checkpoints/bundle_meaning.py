@@ -70,7 +70,7 @@ class BundleMeaning:
         """Record variables that only the index or only the graph names: no checksum covers both."""
         stored = {e.name for e in self.index.entries if e.name.endswith(VALUE_SUFFIX)}
         known = {key for key in judged.kinds if key.endswith(VALUE_SUFFIX)}
-        for name in sorted(stored ^ known):
+        for name in sorted(stored - known if self.index.partial else stored ^ known):
             where = "index" if name in stored else "object graph"
             detail = f"only the {where} knows {name!r}"
             contents.lose(f"{self.prefix}.index", "key_mismatch", detail)

@@ -88,8 +88,13 @@ class Table:
         _, offset = self._handle(Row(b"", data, footer, len(data) - 8, footer))
         self._index = self._handle(Row(b"", data, offset, len(data) - 8, offset))[0]
 
-    def entries(self) -> Iterator[Row]:
+    def entries(self, lost: list[Damaged] | None = None) -> Iterator[Row]:
         """Keys and values, in the file's order.
+
+        Parameters
+        ----------
+        lost : list of Damaged, optional
+            Takes what is wrong with a block; the others are read all the same.
 
         Raises
         ------
@@ -106,7 +111,14 @@ class Table:
                     f"a block is said to start at {offset}, the one before it ends at {taken_to}",
                 )  # fmt: skip
             taken_to = offset + size + _TRAILER_BYTES
-            for row in self._block(offset, size):
+            try:
+                rows = list(self._block(offset, size))
+            except Damaged as error:
+                if lost is None:
+                    raise
+                lost.append(error)
+                continue
+            for row in rows:
                 if last is not None and row.key <= last:
                     raise Damaged(self._path, row.at, "bad_order", "keys are not in order")
                 last = row.key

@@ -74,7 +74,7 @@ def is_keras_weights(content: H5Content) -> bool:
 
 def add_weights(content: H5Content, checkpoint: OpenCheckpoint) -> None:
     """List the tensors of a file; once they were read, judge what they are for."""
-    for failure in content.failures:
+    for failure in (*content.failures, *content.lost):
         checkpoint.contents.fail(failure)
     if not content.failures:
         for missing in unlisted(content):

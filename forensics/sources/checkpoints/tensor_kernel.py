@@ -70,6 +70,21 @@ _jit = _njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """Decorator of what is compiled into the kernels."""
 
 
+def _named(*parts: Any) -> Any:
+    """Compile, under a name of its own, a function that is made several times.
+
+    Numba tells functions apart by their names and a number that it counts up. Two that were kept by
+    different processes may have one number: with one name as well, the first would stand for both.
+    """
+
+    def name(function: Any) -> Any:
+        words = [function.__name__, *(part.__name__.strip("_") for part in parts)]
+        function.__name__ = function.__qualname__ = "_".join(words)
+        return _jit(function)
+
+    return name
+
+
 def _kernel(function: Any) -> Any:
     """Compile at the first call, and keep it for other processes where a folder can be written."""
     dispatcher = _njit(nogil=True, no_cfunc_wrapper=True)(function)
@@ -145,7 +160,7 @@ def _number(value):
 def _summer(widen):
     """Compile the sum of deviations and of their squares over a block."""
 
-    @_jit
+    @_named(widen)
     def add_up(values, shift, record, lanes):
         sums, squares = lanes[0], lanes[1]
         for j in range(LANES):
@@ -202,7 +217,7 @@ def _scanner(integer):
     highest, lowest = integer(np.iinfo(integer).max), integer(np.iinfo(integer).min)
     sign = integer(np.iinfo(integer).bits - 1)
 
-    @_jit
+    @_named(integer)
     def scan(bits):
         low, high, zero = highest, lowest, integer(0)
         for i in range(bits.size):
@@ -235,7 +250,7 @@ def _measurer(integer, infinite, widen):
     sign, sign64 = integer(np.iinfo(integer).bits - 1), np.int64(63)
     highest64 = np.int64(np.iinfo(np.int64).max)
 
-    @_jit
+    @_named(integer, widen)
     def clean(bits, cleaned, counts):
         """Copy a block with its first finite element in place of those that are not finite."""
         nan, pos, neg = np.int32(0), np.int32(0), np.int32(0)
@@ -258,7 +273,7 @@ def _measurer(integer, infinite, widen):
             cleaned[i] = x if x - x == 0.0 else first
         return n, first
 
-    @_jit
+    @_named(integer, widen)
     def measure_block(bits, record, totals, scratch):
         counts, limits, lanes = totals
         low, high, zero = scan(bits)

@@ -21,7 +21,11 @@ _njit: Any = numba.njit
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
 
 helper = _njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""Decorator of a function that kernels call, and nobody else: Python finds no way into it."""
+"""Decorator of a function that kernels call, and nobody else: Python finds no way into it.
+
+Numba compiles a helper once more for every constant that it is called with: constants are wrapped
+in ``np.int64`` where that would cost.
+"""
 
 
 def _digest() -> str:

@@ -6,6 +6,8 @@ the scalars plugin, or as ``simple_value``. Anything else is left to the parser 
 
 from __future__ import annotations
 
+import numpy as np
+
 from forensics.sources.compiled.build import helper
 from forensics.sources.compiled.layout import MAX_VALUES, SCALAR, keep_value
 from forensics.sources.compiled.machine import load_f32, load_f64, load_i64, load_u8
@@ -51,12 +53,14 @@ def _scalar(address, end, values, count):
     size_left = stop - tag_end
     if size < 0 or size_left < _SIMPLE:
         return -1
-    metadata, metadata_end = 0, 0
+    metadata, metadata_end, kind = np.int64(0), np.int64(0), np.int64(SCALAR)
     if size_left == _SIMPLE:
         if load_u8(tag_end) != 0x15:
             return -1
         number = load_f32(tag_end + 1)
-    elif size_left in (_TENSOR, _DESCRIBED):
+    elif size_left != _TENSOR and size_left != _DESCRIBED:
+        return -1
+    else:
         head = load_i64(tag_end)
         if head != _CONTENT and head != _FLOATS:
             return -1
@@ -65,9 +69,7 @@ def _scalar(address, end, values, count):
             if load_i64(tag_end + 12) != _METADATA_HEAD or load_i64(stop - 8) != _METADATA_TAIL:
                 return -1
             metadata, metadata_end = tag_end + 14, stop
-    else:
-        return -1
-    keep_value(values, count, SCALAR, tag, tag_end, tag_end, stop, metadata, metadata_end, number)
+    keep_value(values, count, kind, tag, tag_end, tag_end, stop, metadata, metadata_end, number)
     return stop
 
 
@@ -95,7 +97,7 @@ def take_common_apart(address, end, values):
     size, address = _size(address + 1)
     if size < 0 or size != end - address:
         return -1, 0, 0.0
-    count = 0
+    count = np.int64(0)
     while address < end:
         if end - address < 9:
             return -1, 0, 0.0

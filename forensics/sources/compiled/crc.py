@@ -60,7 +60,7 @@ if machine.HARDWARE_CRC:
     def _lanes(register, address, end):
         """Take as many triples of lanes as there are; answer the register and where they end."""
         while end - address >= 3 * _LANE:
-            first, second, third = register, 0, 0
+            first, second, third = register, np.int64(0), np.int64(0)
             for offset in range(0, _LANE, 8):
                 first = crc_u64(first, load_i64(address + offset))
                 second = crc_u64(second, load_i64(address + _LANE + offset))
@@ -72,7 +72,7 @@ if machine.HARDWARE_CRC:
     @helper
     def crc32c(address, count):
         """CRC-32C of `count` bytes."""
-        register, end = _ONES, address + count
+        register, end = np.int64(_ONES), address + count
         if count >= 3 * _LANE:
             register, address = _lanes(register, address, end)
         while end - address >= 8:
@@ -85,6 +85,11 @@ if machine.HARDWARE_CRC:
             register = crc_u8(register, load_u8(address))
             address += 1
         return register ^ _ONES
+
+    @helper
+    def crc32c_of_word(address):
+        """CRC-32C of eight bytes."""
+        return crc_u64(_ONES, load_i64(address)) ^ _ONES
 
 else:
 
@@ -110,6 +115,11 @@ else:
             register = _SLICES[0, (register ^ load_u8(address)) & 0xFF] ^ (register >> 8)
             address += 1
         return register ^ _ONES
+
+    @helper
+    def crc32c_of_word(address):
+        """CRC-32C of eight bytes."""
+        return crc32c(address, np.int64(8))
 
 
 @helper

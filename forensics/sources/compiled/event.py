@@ -7,6 +7,8 @@ with two contents or two descriptions, and everything malformed are left to pure
 
 from __future__ import annotations
 
+import numpy as np
+
 from forensics.sources.compiled.build import helper
 from forensics.sources.compiled.layout import MAX_VALUES, SCALAR, keep_value
 from forensics.sources.compiled.machine import load_f32, load_f64
@@ -29,8 +31,9 @@ _IMAGE, _HISTOGRAM, _AUDIO, _TENSOR, _DESCRIPTION = (
 @helper
 def _value(address, end, values, count):
     """Take a Summary.Value to pieces; returns the new count of values, -1 if it is left."""
-    tag, tag_end, metadata, metadata_end = address, address, 0, 0
-    what, first, last = 0, 0, 0
+    none = np.int64(0)
+    tag, tag_end, metadata, metadata_end = address, address, none, none
+    what, first, last = none, none, none
     number = 0.0
     while address < end:
         key, start, address = field(address, end)
@@ -50,7 +53,7 @@ def _value(address, end, values, count):
         status, number = scalar(first, last)
         if status == LEFT:
             return -1
-        kind = _TENSOR if status == BLOB else SCALAR
+        kind = np.int64(_TENSOR if status == BLOB else SCALAR)
     elif what == 2 << 3 | 5:
         kind, number = SCALAR, load_f32(first)
     elif what == 5 << 3 | 2:
@@ -74,7 +77,7 @@ def _value(address, end, values, count):
 @helper
 def take_apart(address, end, values):
     """Count of values (-1: the event is left), step and wall time."""
-    count, step, wall_time = 0, 0, 0.0
+    count, step, wall_time = np.int64(0), 0, 0.0
     while address < end:
         key, first, address = field(address, end)
         if address < 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forensics.sources.compiled.build import helper, kernel
 from forensics.sources.compiled.common_event import take_common_apart
-from forensics.sources.compiled.crc import crc32c, masked
+from forensics.sources.compiled.crc import crc32c, crc32c_of_word, masked
 from forensics.sources.compiled.event import take_apart
 from forensics.sources.compiled.layout import (
     DESCRIPTION,
@@ -138,7 +138,7 @@ def scan(state):
         length = load_i64(address)
         if length < 0 or length > size - position - 16 or length > _MAX_LENGTH:
             break
-        if masked(crc32c(address, 8)) != load_u32(address + 8):
+        if masked(crc32c_of_word(address)) != load_u32(address + 8):
             break
         first, last = address + 12, address + 12 + length
         if length <= verified and masked(crc32c(first, length)) != load_u32(last):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from forensics.sources.compiled.build import helper
@@ -24,6 +22,7 @@ LEFT, NUMBER, BLOB = 0, 1, 2
 
 _FIXED64, _FIXED32, _VARINT, _LENGTH = 1, 5, 0, 2
 _DTYPES = 32
+_LEAST_HALF = 2.0**-24
 
 
 def _storage() -> np.ndarray:
@@ -75,36 +74,29 @@ def _single(address, end):
 
 
 @helper
-def _signed(bits, width):
-    """Two's complement of the low `width` bits."""
-    shift = 64 - width
-    return (bits << shift) >> shift
-
-
-@helper
 def _half(bits):
     """Value of a float16 that is no NaN."""
-    exponent, fraction = (bits >> 10) & 31, float(bits & 0x3FF)
-    if exponent == 31:
-        value = math.inf
-    elif exponent == 0:
-        value = fraction * 2.0**-24
-    else:
-        value = (1024.0 + fraction) * 2.0 ** (exponent - 25)
-    return -value if bits & 0x8000 else value
+    sign, exponent, fraction = (bits & 0x8000) << 16, (bits >> 10) & 31, bits & 0x3FF
+    if exponent == 0:
+        # Subnormal: a multiple of the least one.
+        value = float(fraction) * _LEAST_HALF
+        return -value if sign else value
+    # Wider: another bias of the exponent; that of infinity is all ones.
+    wider = 255 if exponent == 31 else exponent + 112
+    return float32_of(sign | wider << 23 | fraction << 13)
 
 
 @helper
 def _decode(dtype, bits):
     """Value of an element from its bits: status and number."""
     if dtype == 3:
-        return NUMBER, float(_signed(bits, 32))
+        return NUMBER, float((bits << 32) >> 32)
     if dtype == 9:
         return NUMBER, float(bits)
     if dtype == 5:
-        return NUMBER, float(_signed(bits, 16))
+        return NUMBER, float((bits << 48) >> 48)
     if dtype == 6:
-        return NUMBER, float(_signed(bits, 8))
+        return NUMBER, float((bits << 56) >> 56)
     if dtype == 4:
         return NUMBER, float(bits & 0xFF)
     if dtype == 17:

@@ -27,6 +27,8 @@ from forensics.sources.events.event_columns import (
 from forensics.sources.events.records import FOOTER, HEADER, MAX_LENGTH, RecordReader
 from forensics.sources.events.spill import Chunks, allocate, release
 
+Array = npt.NDArray[np.generic]
+
 _ROWS, _BLOBS, _TAGS, _STORE = 1 << 16, 1 << 13, 1 << 13, 1 << 18
 """Rows of a chunk; blobs, tags and bytes of tags that there is room for at first."""
 _ROW: dict[str, type[np.generic]] = {
@@ -44,10 +46,12 @@ _BLOB: dict[str, type[np.generic]] = {
     "BLOB_LENGTH": np.int64,
 }
 _WORD = 8
+_SPARE: list[dict[str, Array]] = []
+"""Chunks that the next file is read with: memory that is new costs more than what is done in it."""
+_MOST_SPARE = 16
 _RELEASED = 64
 """Chunks after which pages of large columns are let go."""
 
-Array = npt.NDArray[np.generic]
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
 
@@ -190,8 +194,8 @@ class CompiledColumns(EventCollector):
             {name: self._arrays[name] for name in _ROW}, self._get("N_ROWS")
         )
         if not reusable:
-            for name, kind in _ROW.items():
-                self._set(name, np.empty(_ROWS, kind), "MAX_ROWS")
+            for name, array in _new_chunk().items():
+                self._set(name, array, "MAX_ROWS")
         self._put("N_ROWS", 0)
 
     def content(self) -> Content:
@@ -236,6 +240,8 @@ class CompiledColumns(EventCollector):
                 self._set(name, array)
             self._put("N_ROWS", count)
             scan.group(self._at, *given)
+            if chunks and len(_SPARE) < _MOST_SPARE:
+                _SPARE.append({name: self._arrays[name] for name in _ROW})
             if len(chunks) % _RELEASED == 0:
                 for array in columns:
                     release(array)
@@ -306,6 +312,13 @@ class CompiledRecords(RecordReader):
         reached = self._columns.scan(array, self._base, position)
         self.unverified = self._columns.unverified
         return reached
+
+
+def _new_chunk() -> dict[str, Array]:
+    try:
+        return _SPARE.pop()
+    except IndexError:
+        return {name: np.empty(_ROWS, kind) for name, kind in _ROW.items()}
 
 
 def address_of(array: npt.NDArray[np.generic]) -> int:

@@ -64,16 +64,21 @@ _STORAGE = {
     19: _Storage("float16", 13, VARINT, "uint16"),
     22: _Storage("uint32", 16, VARINT),
     23: _Storage("uint64", 17, VARINT),
+    24: _Storage("float8_e5m2", 18, LENGTH),
+    25: _Storage("float8_e4m3fn", 18, LENGTH),
+    26: _Storage("float8_e4m3fnuz", 18, LENGTH),
+    27: _Storage("float8_e4m3b11fnuz", 18, LENGTH),
+    28: _Storage("float8_e5m2fnuz", 18, LENGTH),
 }
-"""By DataType; the quantised ones are their integers."""
+"""By DataType; the quantised ones are their integers, and float8 stand in one field of bytes."""
 
 
 @cache
 def _numpy_dtype(name: str) -> np.dtype[Any]:
-    if name == "bfloat16":
+    if name.startswith(("bfloat", "float8")):
         import ml_dtypes
 
-        name = ml_dtypes.bfloat16
+        name = getattr(ml_dtypes, name)
     found: np.dtype[Any] = np.dtype(name)
     return found
 
@@ -165,6 +170,9 @@ def _elements(data: bytes, storage: _Storage, stored: list[Field], path: str) ->
     """Elements as they are stored, one by one or packed."""
     dtype = _numpy_dtype(storage.dtype)
     pieces = [_packed(data, storage, f, path) for f in stored if f.number == storage.field]
+    if storage.wire == LENGTH:
+        # Bytes that are written twice are replaced.
+        pieces = pieces[-1:]
     flat = np.concatenate(pieces) if pieces else np.zeros(0, np.uint8)
     if not len(flat):
         return np.zeros(0, dtype)
@@ -187,7 +195,7 @@ def _packed(data: bytes, storage: _Storage, field: Field, path: str) -> Array:
         if field.wire_type == LENGTH:
             return _varints(data, field.first, field.last, path)
     elif field.wire_type in (storage.wire, LENGTH):
-        width = 4 if storage.wire == FIXED32 else 8
+        width = {FIXED32: 4, FIXED64: 8}.get(storage.wire, 1)
         if (field.last - field.first) % width:
             raise Damaged(path, field.first, "bad_tensor", "packed values of unequal width")
         return np.frombuffer(data, np.uint8, field.last - field.first, field.first)

@@ -20,21 +20,21 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
         It is a URL of a scheme that is not read.
     """
     text = os.fspath(path)
-    url = None if os.path.lexists(text) else split_url(text)
+    url = _url(text)
     return url is not None and url[0] != "file"
 
 
 def shown(path: str | os.PathLike[str]) -> str:
     """Path or URL as it may be shown: without the query of a signed URL."""
     text = os.fspath(path)
-    url = None if os.path.lexists(text) else split_url(text)
+    url = _url(text)
     return text if url is None else _label(*url)
 
 
 def place_at(root: str | os.PathLike[str]) -> Place:
     """Place with a root that is known to be a directory, e.g. that of a `Run`."""
     text = os.fspath(root)
-    url = None if os.path.lexists(text) else split_url(text)
+    url = _url(text)
     if url is None:
         return Directory(text)
     scheme, rest = url
@@ -57,22 +57,27 @@ def locate(path: str | os.PathLike[str]) -> tuple[Place, str | None]:
         It is a URL that cannot be read.
     """
     text = os.fspath(path)
-    # exists() would say no to a directory that may not be looked at.
-    if os.path.lexists(text):
-        return _on_disk(text)
-    url = split_url(text)
+    url = _url(text)
     if url is None:
-        home = os.path.expanduser(text)  # noqa: PTH111 - it may have no name in this encoding
-        if home == text or not os.path.lexists(home):
-            raise NothingToAnalyze(f"{text}: there is no such file or directory")
+        # a folder called "~" comes before the home
+        home = text if os.path.lexists(text) else os.path.expanduser(text)  # noqa: PTH111
         return _on_disk(home)
     scheme, rest = url
     return locate(_local(rest)) if scheme == "file" else _remote(scheme, rest)
 
 
+def _url(text: str) -> tuple[str, str] | None:
+    """Scheme and rest of a URL; what exists is a path, whatever it looks like."""
+    return None if os.path.lexists(text) else split_url(text)
+
+
 def _on_disk(path: str) -> tuple[Place, str | None]:
     try:
+        # exists() would say no to a directory that may not be looked at
+        os.lstat(path)
         folder = Path(path).is_dir()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise NothingToAnalyze(f"{path}: there is no such file or directory") from None
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise NothingToAnalyze(f"{path}: cannot be read: {why}") from None

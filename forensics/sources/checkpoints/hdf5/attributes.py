@@ -112,7 +112,7 @@ def _part(fields: Fields, size: int, version: int) -> Fields:
     address = fields.address + fields.at
     part = Fields(fields.image, address, fields.raw(size), fields.what)
     if version == 1:
-        fields.zeros(-size % 8)
+        fields.raw(-size % 8)
     return part
 
 

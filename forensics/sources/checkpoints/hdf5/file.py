@@ -55,6 +55,8 @@ class H5Content:
         Path of a tensor whose elements have no numbers to their bytes.
     failures : list of Damaged
         What was left out, or cannot be trusted.
+    lost : list of Damaged
+        Names of links that are no more: lost, or removed by somebody. Keras removes none.
     """
 
     tensors: list[StoredTensor] = field(default_factory=list)
@@ -62,6 +64,7 @@ class H5Content:
     root: frozenset[str] = frozenset()
     opaque: dict[str, int] = field(default_factory=dict)
     failures: list[Damaged] = field(default_factory=list)
+    lost: list[Damaged] = field(default_factory=list)
 
     def join(self, other: H5Content) -> None:
         """Add what another file holds of the same model."""
@@ -71,6 +74,7 @@ class H5Content:
         self.root |= other.root
         self.opaque.update(other.opaque)
         self.failures.extend(other.failures)
+        self.lost.extend(other.lost)
 
     def text(self, path: str, name: str) -> str:
         """Return an attribute that is one text; empty where it is missing or another thing."""
@@ -195,9 +199,9 @@ class _Walk:
         what = f"the group {path!r}"
         table = header.first(SYMBOL_TABLE)
         if table is not None:
-            links, failures = read_older_group(self._image, table.fields, self._room, what)
-            for failure in failures:
-                self._fail(failure)
+            links, lost = read_older_group(self._image, table.fields, self._room, what)
+            if len(self.content.lost) < _MAX_FAILURES:
+                self.content.lost.extend(lost)
             return links
         return read_newer_group(self._image, header, what)
 

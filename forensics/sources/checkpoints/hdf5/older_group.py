@@ -34,7 +34,7 @@ def read_older_group(
     Returns
     -------
     list of Link, list of Damaged
-        Names in the heap that nothing leads to are damage: links are missing.
+        And names in the heap that nothing leads to: links were lost, or removed.
 
     Raises
     ------
@@ -108,7 +108,10 @@ def _symbol(fields: Fields, heap: _Heap) -> tuple[Link, int]:
 
 
 class _Heap:
-    """Names of a group, each padded to eight bytes, and free blocks between them."""
+    """Names of a group, each padded to eight bytes, and free blocks between them.
+
+    The padding is what was there before: names are written over those that were removed.
+    """
 
     def __init__(self, image: Image, address: int, what: str) -> None:
         length, width = image.length_size, image.offset_size
@@ -144,22 +147,22 @@ class _Heap:
                 raise heap.damaged("bad_name", f"a name in {heap.what} has no end")
             step *= 2
         size = end + 1 + (-(end + 1) % 8)
-        if offset % 8 or any(data[offset + end : offset + size]):
-            raise heap.damaged("bad_name", f"a name in {heap.what} is not padded by zeros")
+        if offset % 8:
+            raise heap.damaged("bad_name", f"a name in {heap.what} is not where names begin")
         self._used[offset] = size
         return piece[:end]
 
     def left(self) -> list[Damaged]:
         """Name stretches that are neither free nor a name which was asked for.
 
-        Names of one block that were removed leave single blocks, which no list of free ones holds.
+        A name of one block that was removed leaves a block which no list of free ones holds.
         """
         at = 0
         failures = []
         for start, size in [*sorted(self._used.items()), (len(self._data.data), 0)]:
             if start - at > _LOST_BLOCK:
                 self._data.at = at
-                detail = f"{self._data.what} holds names that nothing leads to"
+                detail = f"{self._data.what} holds names that no link has any more"
                 failures.append(self._data.damaged("lost_links", detail))
             at = max(at, start + size)
         return failures

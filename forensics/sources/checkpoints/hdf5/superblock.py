@@ -73,7 +73,7 @@ def _older(fields: Fields, version: int) -> Superblock:
     _widths(fields)
     fields.zeros(1)
     leaf_k, internal_k = fields.integer(2), fields.integer(2)
-    fields.zeros(4)
+    fields.raw(4)
     if version == 1:
         image.chunk_k = fields.integer(2)
         fields.zeros(2)

@@ -16,7 +16,9 @@ from forensics.sources.storage.locate import place_at
 _TELLING = (Quantity.VALIDATION_LOSS, Quantity.GRADIENT_NORM)
 _NO_EVENT = frozenset({"file_version", "source_metadata"})
 """What a writer puts into a file before anything is logged."""
-_NO_DAMAGE = frozenset({"denied", "limit", "undated", "translated", "not_read", "not_verified"})
+_NO_DAMAGE = frozenset(
+    {"denied", "limit", "undated", "translated", "not_read", "not_used", "not_verified"}
+)
 """Kinds of warnings about what was not looked at, or not placed, and may be whole."""
 
 

@@ -153,3 +153,34 @@ def test_an_estimator_that_stopped_at_nan_says_by_when() -> None:
     assert loss.steps.tolist() == [0, 10, 20, 30]
     assert first_bad(loss) == 30
     assert points(run, "eval_loss") == [(20, 1.6375374)]
+
+
+def test_lightning_gives_nan_a_point(tmp_path: Path) -> None:
+    def bar(done: int, loss: str) -> str:
+        return f"\rEpoch 0:  50%|####| {done}/4 [00:00<00:00, 9.1it/s, v_num=0, train_loss={loss}]"
+
+    text = bar(1, "0.5") + bar(2, "0.4") + bar(3, "nan.0") + "\n"
+    run = run_of(tmp_path, {"job.err": text})
+    assert first_bad(series(run, "train_loss")) == 3
+
+
+def test_bars_of_the_keras_callback_of_tqdm(tmp_path: Path) -> None:
+    """Epochs and batches have a bar each; both count what is done (recorded with tqdm 4.70)."""
+    drawn = ["  0%|          | 0/3 [00:00<?, ?epoch/s]"]
+    for epoch in range(3):
+        for done in range(1, 121):
+            loss = "nan" if (epoch, done) >= (1, 111) else "0.5"
+            scaled = f"{done:.2f}" if done < 10 else f"{done:.1f}" if done < 100 else f"{done}"
+            drawn.append(f"  9%|9   | {scaled}/120 [00:00<00:00, 506batch/s, loss={loss}]\x1b[A")
+        loss = "nan" if epoch else "0.5"
+        drawn += [f" 33%|### | {epoch + 1}/3 [00:00<00:00, 13.8epoch/s, loss={loss}]"] * 2
+    run = run_of(tmp_path, {"job.err": "\r".join(drawn) + "\n"})
+    assert [step for step, _ in points(run, "loss")] == [0, 1, 2]
+    assert first_bad(series(run, "loss")) == 1
+    assert first_bad(series(run, "loss (running mean)")) == 120 + 110
+
+
+def test_what_a_loop_prints_after_keras_is_not_lost_silently(tmp_path: Path) -> None:
+    text = "Epoch 1/1\n3/3 - 1s - loss: 0.5000\nstep 1 loss 0.4\nstep 2 loss nan\n"
+    run = run_of(tmp_path, {"job.out": text})
+    assert [w.kind for w in run.warnings] == ["not_used"]

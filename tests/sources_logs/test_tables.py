@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from math import inf, isnan, nan
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from forensics.domain.quantity import Fidelity, Quantity, StepAxis
 from forensics.domain.run import InputState
 from forensics.errors import NothingToAnalyze
 from forensics.sources.logdir import read
+from forensics.sources.logs.tabular import Table
 from tests.sources_logs.logs_of import DATA, first_bad, points, run_of, series
 
 
@@ -309,3 +311,21 @@ def test_the_table_of_a_trainer_in_a_notebook(tmp_path: Path, first: str, steps:
     loss = series(run, "Validation Loss")
     assert loss.quantity is Quantity.VALIDATION_LOSS
     assert (loss.steps.tolist(), first_bad(loss)) == (steps, steps[1])
+
+
+def test_numbers_with_a_decimal_comma(tmp_path: Path) -> None:
+    run = run_of(tmp_path, {"log.csv": "epoch;loss\n0;1,5\n1;2,5e-3\n2;nan\n"})
+    assert points(run, "loss")[:2] == [(0, 1.5), (1, 0.0025)]
+    assert len(points(run, "loss")) == 3
+
+
+def test_rows_without_epochs_cost_little_memory() -> None:
+    table = Table()
+    for step in range(50_000):
+        table.add([("loss", 1.0)], step)
+    tracemalloc.start()
+    (curve,) = table.curves()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(curve.steps) == 50_000
+    assert peak < 40 * 50_000

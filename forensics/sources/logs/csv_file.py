@@ -41,6 +41,7 @@ KIND = "csv"
 _OF_VALIDATION = frozenset({"val", "valid", "validation", "eval", "evaluation"})
 _MOST_KEYS = 10_000
 """Combinations of tag, split and run of one table that are kept."""
+_COMMA = re.compile(r"^(\s{0,40}[-+]?\d{0,20}),(\d{1,30}(?:[eE][-+]?\d{1,5})?\s{0,40})$")
 _VERSION = re.compile(r"version_\d{1,9}")
 
 
@@ -143,7 +144,7 @@ class _Rows:
         return not whole
 
     def _row(self, cells: Sequence[str]) -> None:
-        values = [number(cell) for cell in cells]
+        values = [number(cell) for cell in self._with_points(cells)]
         if all(value is None for value in values):
             self._further_header(cells)
         elif len(cells) != len(self.header.names):
@@ -151,6 +152,12 @@ class _Rows:
             self._first_bad = self._first_bad or self.line
         else:
             self._add(values, tuple(cells[at].strip() for at in self.header.labels))
+
+    def _with_points(self, cells: Sequence[str]) -> Sequence[str]:
+        """Spell numbers with a point; where commas do not part cells, they may stand in them."""
+        if self.header.delimiter == ",":
+            return cells
+        return [_COMMA.sub(r"\1.\2", cell, count=1) for cell in cells]
 
     def _further_header(self, cells: Sequence[str]) -> None:
         """Go on with the names that stand here, if they are some."""

@@ -22,6 +22,12 @@ _TEXT = re.compile(
     r"|nohup.*|(?:std)?(?:out|err|output|log)|console.*|.*\.(?:txt|text))",
     re.IGNORECASE,
 )
+_DOCUMENT = re.compile(
+    r"(?:readme|licen[cs]e|copying|notice|change(?:log|s)|contributing|authors|install|todo"
+    r"|requirements)(?![a-z])[^/]*",
+    re.IGNORECASE,
+)
+"""Texts about a program: what they quote of a training is not of this one."""
 _MLFLOW_RUN = "meta.yaml"
 _OF_WANDB = ("config.yaml", "wandb-summary.json")
 _DATABASES = ("mlflow.db", "mlruns.db")
@@ -84,7 +90,10 @@ def _kind(name: str, there: frozenset[str]) -> Sniff | None:
         return _database
     if suffix == ".ipynb" and ".ipynb_checkpoints" in folder.split("/"):
         return None  # Jupyter keeps a copy of each notebook there
-    return _SNIFFS.get(suffix) or (_text if _TEXT.fullmatch(own) else None)
+    known = _SNIFFS.get(suffix)
+    if known is not None or not _TEXT.fullmatch(own):
+        return known
+    return None if suffix == ".txt" and _DOCUMENT.fullmatch(own) else _text
 
 
 def _beside_wandb(name: str, there: frozenset[str]) -> Sniff | None:

@@ -16,12 +16,14 @@ References
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from math import nan
 
 from forensics.domain.quantity import Fidelity, Quantity
 from forensics.sources.logs.curve import Curve
+from forensics.sources.logs.keras_bars import KerasBars, batches_done, counts_epochs
 from forensics.sources.logs.numbers import NUMBER, step_of
 from forensics.sources.logs.tabular import Table
 from forensics.sources.tags import Counting, meaning
@@ -31,9 +33,10 @@ _TWO_WORDS = re.compile(rf"\b({_SPLIT}) (loss|acc(?:uracy)?|error|perplexity)\b"
 _PAIR = re.compile(
     r"(?<![\w./\-])([a-z_][\w./]{0,63}+)['\"]?\s{0,4}[:=]?\s{0,8}(?>['\"]|tf\.tensor\(|tensor\()?+("
     + NUMBER
-    + r")(?![\w/%\-])(?!\.\w)",
+    + r")(?:(?<=nan|inf)\.0)?+(?![\w/%\-])(?!\.\w)",
     re.IGNORECASE,
 )
+"""A name and a number; Lightning's bars give every number a point, which makes ``nan.0``."""
 _STEP = re.compile(
     r"(?<![a-z])(global[_ ]step|step|iteration|iter|batch)(?:es|s)?['\"]?\]?\s{0,4}[:=#\[(]?\s{0,8}"
     r"(\d{1,16}+)(?!\.?\d)(?:\s?/\s?(\d{1,16}+))?",
@@ -53,16 +56,30 @@ _BAR = re.compile(
 _NOT_TRAINING = re.compile(r"valid|eval|test|sanity|predict|download|map:|generat", re.IGNORECASE)
 _DIVERGED = "Model diverged with loss = NaN"
 _EVALUATED = "Saving dict for global step "
+_NUMBERS = re.compile(NUMBER, re.IGNORECASE)
 MOST_ROWS = 1_000_000
 """Lines of one process that are kept."""
+_ALIKE = 3
+"""Lines that differ in their numbers only: as many of a loop are no prose."""
+_MOST_SHAPES = 1_000
 
 
 class LoopLines:
-    """Follows what a loop prints, line by line."""
+    """Follows what a loop prints, line by line.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    perhaps : bool
+        Whether the lines may be prose ("at step 200 the loss was nan"): then they count only if
+        several are alike.
+    """
+
+    def __init__(self, *, perhaps: bool = False) -> None:
+        self._doubtful = perhaps
+        self._shapes: Counter[str] = Counter()
         self._lines = Table(Fidelity.PRINTED)
         self._bars = Table(Fidelity.PRINTED, Counting.BATCHES_FROM_0)
+        self._keras = KerasBars()
         self._bar_length: int | None = None
         self._bar_epoch, self._bar_done = 0, -1
         self._bar_epochs_said = False
@@ -86,7 +103,9 @@ class LoopLines:
             self.overflow = True
             return
         bar = _BAR.match(text)
-        if bar is not None:
+        if self._keras_bar(bar, text):
+            self._rows += 1
+        elif bar is not None:
             self._bar(bar, text)
         elif "train_runtime" not in low:
             self._plain(text)
@@ -98,7 +117,18 @@ class LoopLines:
         # Old Lightning counted the batches of the validation too.
         self._bars.length = None if self._mixed_bars else self._bar_length
         self._bars.steps_are_dense = not self._mixed_bars
-        return [*self._lines.curves(), *self._bars.curves()]
+        return [
+            *(() if self._doubtful else self._lines.curves()),
+            *self._keras.curves(),
+            *self._bars.curves(),
+        ]
+
+    def _count_alike(self, text: str) -> None:
+        """Note the words of a line: those of a loop come again and again."""
+        shape = _NUMBERS.sub("#", text)
+        if shape in self._shapes or len(self._shapes) < _MOST_SHAPES:
+            self._shapes[shape] += 1
+            self._doubtful = self._shapes[shape] < _ALIKE
 
     def _context(self, text: str, low: str) -> None:
         """Remember the epoch that a line of its own announces."""
@@ -139,6 +169,8 @@ class LoopLines:
             return
         if _EVALUATED in text:
             values = [(f"eval_{name}", value) for name, value in values]
+        if self._doubtful:
+            self._count_alike(text)
         self._rows += 1
         self._lines.add(values, step, self._epoch if epoch is None else epoch)
 
@@ -156,6 +188,19 @@ class LoopLines:
             step_of(float(step[2])) if step is not None else None,
             float(epoch[1]) if epoch is not None else None,
         )
+
+    def _keras_bar(self, bar: re.Match[str] | None, text: str) -> bool:
+        """Take a bar of ``tqdm.keras``, if it is one."""
+        if "%|" not in text:
+            return False
+        batches = batches_done(text, self._keras.length)
+        if bar is not None and counts_epochs(text) and int(bar[2]) > 0:
+            self._keras.epoch(int(bar[2]), list(_measured(text[bar.end() :])))
+        elif batches is not None:
+            self._keras.batch(*batches, list(_measured(text.rpartition("[")[2])))
+        else:
+            return False
+        return True
 
     def _bar(self, bar: re.Match[str], text: str) -> None:
         """Take a bar of tqdm: the position counts batches that are done.

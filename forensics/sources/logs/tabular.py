@@ -140,7 +140,7 @@ class Table:
         return _filled(curve, places, points)
 
     def _by_step(self, name: str, points: _Points, first: int) -> Curve:
-        places = points.steps.tolist()
+        places: Sequence[int] = points.steps
         told = all(e == e for e in points.epochs)
         length = self._inner_length(points) if told and _begin_again(points) else None
         if length is not None:
@@ -150,7 +150,11 @@ class Table:
 
 
 def _filled(curve: Curve, places: Sequence[int], points: _Points) -> Curve:
-    """Add the points that have a place."""
+    """Add the points that have a place; where all have one, nothing is copied."""
+    if places and min(places) >= 0 and max(places) <= MOST_STEP:
+        curve.steps = places if isinstance(places, array) else array("q", places)
+        curve.values, curve.wall_times = points.values, points.times
+        return curve
     kept = [0 <= place <= MOST_STEP for place in places]
     curve.steps.extend(compress(places, kept))
     curve.values.extend(compress(points.values, kept))
@@ -218,4 +222,6 @@ def _length(columns: Iterable[_Points]) -> int | None:
 
 
 def _several_per_epoch(points: _Points) -> bool:
-    return len(set(points.epochs)) < len(points.epochs)
+    # every NaN would be another element
+    known = [e for e in points.epochs if e == e]
+    return len(set(known)) < len(known)

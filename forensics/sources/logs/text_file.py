@@ -24,7 +24,7 @@ def may_be_text(name: str, head: bytes) -> bool:
 
     A Slurm log may begin with any number of other lines.
     """
-    perhaps = bool(_PERHAPS.fullmatch(PurePosixPath(name).name))
+    perhaps = _may_be_prose(name)
     encoding = encoding_of(head)
     if encoding == "utf-8":
         # Holes may stand anywhere, but zeros among the rest are of no text.
@@ -34,6 +34,10 @@ def may_be_text(name: str, head: bytes) -> bool:
     if odd * 10 > len(text) or (perhaps and not text):
         return False
     return not perhaps or bool(_TELLING.search(text))
+
+
+def _may_be_prose(name: str) -> bool:
+    return _PERHAPS.fullmatch(PurePosixPath(name).name) is not None
 
 
 def read_text(blob: Blob, head: bytes) -> LogFile:
@@ -48,7 +52,8 @@ def read_text(blob: Blob, head: bytes) -> LogFile:
     """
     encoding = encoding_of(head)
     reader, lines = Reader(blob, encoding), Lines(encoding)
-    log = TextLog(blob.name, str(PurePosixPath(blob.name).parent))
+    place = str(PurePosixPath(blob.name).parent)
+    log = TextLog(blob.name, place, perhaps=_may_be_prose(blob.name))
     for piece in reader:
         if piece is None:
             lines.rest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from forensics.domain.run import ReadWarning
@@ -21,8 +22,8 @@ MOST_CHANNELS, MOST_TRAININGS = 64, 64
 class _Process:
     """What one process printed."""
 
+    loop: LoopLines
     keras: KerasProgress = field(default_factory=KerasProgress)
-    loop: LoopLines = field(default_factory=LoopLines)
 
 
 class TextLog:
@@ -34,12 +35,15 @@ class TextLog:
         Of the file, relative to the log directory.
     place : str
         See `LogWriter`.
+    perhaps : bool
+        Whether it may be prose.
     """
 
-    def __init__(self, name: str, place: str) -> None:
-        self._name, self._place = name, place
+    def __init__(self, name: str, place: str, *, perhaps: bool = False) -> None:
+        self._name, self._place, self._perhaps = name, place, perhaps
         self._processes: dict[str, _Process] = {}
         self._limits: list[str] = []
+        self._unused: list[str] = []
 
     def take(self, lines: Iterable[str]) -> None:
         """Take lines."""
@@ -53,7 +57,7 @@ class TextLog:
                 if len(self._processes) >= MOST_CHANNELS:
                     self._limit(f"more than {MOST_CHANNELS} processes")
                     continue
-                process = self._processes[mark] = _Process()
+                process = self._processes[mark] = _Process(LoopLines(perhaps=self._perhaps))
             if not process.keras.line(text):
                 process.loop.line(text)
 
@@ -86,6 +90,16 @@ class TextLog:
                 )
                 warnings.append(ReadWarning(self._name, None, "undated", detail))
         warnings.extend(
+            ReadWarning(
+                self._name,
+                None,
+                "not_used",
+                f"a loop prints `{tag}` as NaN or Inf, of which the progress that Keras prints "
+                "shows nothing: which training that is, is not known",
+            )
+            for tag in dict.fromkeys(self._unused)
+        )
+        warnings.extend(
             ReadWarning(self._name, None, "limit", f"{what}: the rest was left")
             for what in self._limits
         )
@@ -101,10 +115,20 @@ class TextLog:
         others = [curve for curve in process.loop.curves() if curve.steps]
         if others:
             first = groups[0] if groups else []
+            self._unused.extend(_only_in_loops([c for g in groups for c in g], others))
             groups[:1] = [[*first, *_further(first, others)]]
         for index, group in enumerate(groups):
             name = stem if index == 0 else f"{stem}#{index + 1}"
             yield LogWriter(name, self._place, group)
+
+
+def _only_in_loops(known: list[Curve], others: list[Curve]) -> Iterator[str]:
+    """Tags of loops' lines that become NaN or Inf, and are not used because Keras showed them."""
+    shown = {curve.tag for curve in known}
+    bad = {curve.tag for curve in known if not all(map(isfinite, curve.values))}
+    for curve in others:
+        if curve.tag in shown - bad and not all(map(isfinite, curve.values)):
+            yield curve.tag
 
 
 def _further(known: list[Curve], others: list[Curve]) -> Iterator[Curve]:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from forensics.errors import Damaged
 from forensics.sources.checkpoints.hdf5.elements import rereads, slabs
 from forensics.sources.checkpoints.hdf5.file import H5Content, read_h5
 from forensics.sources.checkpoints.hdf5.filters import fletcher32
@@ -297,3 +298,44 @@ def test_errors_name_a_byte_of_the_file(tmp_path: Path) -> None:
         (failure,) = read_h5(Part(blob, 6, len(data))).failures
     assert (failure.path, failure.kind) == ("file.h5", "bad_signature")
     assert failure.offset == 6 + place
+
+
+def _strings(texts: list[str], version: Any, **options: Any) -> bytes:
+    kind = h5py.string_dtype()
+
+    def fill(file: h5py.File) -> None:
+        file.create_dataset("vocabulary", data=texts, dtype=kind, **options)
+
+    return written(fill, libver=version)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("options", [{}, {"chunks": (2,), "compression": "gzip"}])
+def test_texts_of_variable_length(version: Any, options: dict[str, Any]) -> None:
+    """Their references are equal where the texts have the same lengths, and say nothing of them."""
+    texts = ["cat", "", "é" * 3000, "x" * 100_000, "dog"]
+    content = read(_strings(texts, version, **options))
+    (tensor,) = content.tensors
+    expected = b"".join(len(t.encode()).to_bytes(8, "little") + t.encode() for t in texts)
+    assert b"".join(map(bytes, tensor.pieces())) == expected
+    assert content.failures == []
+
+
+def test_sequences_of_variable_length() -> None:
+    def fill(file: h5py.File) -> None:
+        data = file.create_dataset("x", (3,), dtype=h5py.vlen_dtype("<f8"))
+        data[0], data[2] = [1.0, 2.0], []
+
+    (tensor,) = read(written(fill)).tensors
+    lengths = [(16).to_bytes(8, "little"), np.array([1.0, 2.0]).tobytes(), bytes(16)]
+    assert b"".join(map(bytes, tensor.pieces())) == b"".join(lengths)
+
+
+def test_a_text_that_is_not_there() -> None:
+    data = bytearray(_strings(["cat", "dog"], "earliest"))
+    heap = data.index(b"GCOL")
+    data[heap + 16] = 9  # The index of the first object.
+    (tensor,) = read(bytes(data)).tensors
+    with pytest.raises(Damaged) as caught:
+        list(tensor.pieces())
+    assert caught.value.kind == "bad_reference"

@@ -28,8 +28,8 @@ class StoredTensor:
         Yields the little-endian elements in C order, at most `PIECE` bytes at a time, straight from
         the file where it is mapped. Raises `Damaged`: as soon as bytes are missing, and after the
         last piece where a checksum fails, so that nothing counts before it is exhausted. A piece
-        may be overwritten by the next one. Of what is not numeric, pieces are the bytes as stored:
-        exhausting them verifies it.
+        may be overwritten by the next one. Of what is not numeric, pieces are the bytes as stored,
+        and of what is of variable length each length too: exhausting them verifies it.
     """
 
     name: str

@@ -31,6 +31,7 @@ from forensics.sources.checkpoints.hdf5.object_header import (
     Header,
     Message,
 )
+from forensics.sources.checkpoints.hdf5.referred import referred
 from forensics.sources.checkpoints.stored_tensor import StoredTensor
 
 _MAX_CHUNK = 256 << 20
@@ -83,6 +84,8 @@ def read_dataset(
     if datatype.big_endian and datatype.size > 1:
         parts = 2 if datatype.name.startswith("complex") else 1
         pieces = swapped(pieces, datatype.size // parts)
+    if datatype.unit and datatype.size == 8 + image.offset_size:
+        pieces = referred(pieces, image, datatype.unit, what)
     shape = (0,) if space.null else space.shape
     return StoredTensor(name, shape, datatype.name, pieces), datatype.size
 

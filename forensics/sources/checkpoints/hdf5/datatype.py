@@ -44,12 +44,15 @@ class Datatype:
         Whether its numbers are to be swapped.
     text : Text or None
         How it is stored, if it is text.
+    unit : int
+        Of what is of variable length: bytes of each of the parts that are counted; otherwise 0.
     """
 
     name: str
     size: int
     big_endian: bool = False
     text: Text | None = None
+    unit: int = 0
 
 
 def read_datatype(fields: Fields, depth: int = 0) -> Datatype:
@@ -138,10 +141,10 @@ def _name(fields: Fields, version: int) -> bytes:
 
 
 def _variable(fields: Fields, bits: int, size: int, depth: int) -> Datatype:
+    part = read_datatype(fields, depth + 1)
     if bits & 15 == 1:
-        read_datatype(fields, depth + 1)
-        return Datatype(STRING, size, text=Text.VARIABLE)
-    return Datatype(OPAQUE, size)
+        return Datatype(STRING, size, text=Text.VARIABLE, unit=1)
+    return Datatype(OPAQUE, size, unit=part.size)
 
 
 def _compound(fields: Fields, version: int, bits: int, size: int, depth: int) -> Datatype:

@@ -108,6 +108,12 @@ def test_every_column_is_documented(mnist: Path) -> None:
         assert (table["step"].dtype, table["wall_time"].dtype) == ("int64", "float64")
 
 
+def test_a_table_of_no_checkpoints_can_be_asked_the_same(tmp_path: Path) -> None:
+    ew.write(tmp_path, ew.scalars("loss", [2.0, 1.0]))
+    table = read(tmp_path).checkpoints()
+    assert len(table[table["name"].str.contains("kernel") & (table["nan"] > 0)]) == 0
+
+
 def test_independent_runs_as_one_table(tmp_path: Path) -> None:
     for name in ("a", "b"):
         ew.write(tmp_path / name, ew.scalars("loss", [2.0, 1.0]))

@@ -65,6 +65,9 @@ _STATISTICS = (
     *("min", "max", "mean", "std", "l2_norm"),
 )
 
+_WORDS = ("checkpoint", "format", "step_source", "status", "name", "kind", "shape", "dtype")
+"""Columns of a table of checkpoints that hold no numbers."""
+
 
 def checkpoint_frame(checkpoints: Sequence[CheckpointStats]) -> pd.DataFrame:
     """Every tensor of every checkpoint; a checkpoint without any has one row without a name."""
@@ -81,7 +84,9 @@ def checkpoint_frame(checkpoints: Sequence[CheckpointStats]) -> pd.DataFrame:
     for name in _STATISTICS:
         table[name] = [None if tensor is None else getattr(tensor, name) for _, tensor in rows]
     table["kind"] = [None if tensor is None else tensor.kind.value for _, tensor in rows]
-    return pd.DataFrame(table)
+    frame = pd.DataFrame(table)
+    # Of no rows pandas would make numbers, which have no `.str`.
+    return frame if rows else frame.astype(dict.fromkeys(_WORDS, object))
 
 
 def repeated(names: Sequence[str], lengths: Sequence[int]) -> Any:

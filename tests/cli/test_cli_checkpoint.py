@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,23 @@ def test_the_stored_schema_is_current(repo_root: Path) -> None:
     assert stored == schema(), (
         "run `python -m forensics.report.checkpoint_contract docs/checkpoint.schema.json`"
     )
+
+
+def test_a_folder_that_is_a_checkpoint_has_its_own_name(tmp_path: Path) -> None:
+    """Steps of a manager are folders: what they are called tells how far the run had come."""
+    with zipfile.ZipFile(BUNDLE.parents[2] / "orbax" / "manager.zip") as archive:
+        archive.extractall(tmp_path)
+    steps = sorted((f for f in tmp_path.rglob("*") if f.name.isdecimal()), key=lambda f: f.name)
+    found = document(steps[0], steps[-1])
+    assert [c["path"] for c in found["checkpoints"]] == [steps[0].name, steps[-1].name]
+    assert found["difference"]["steps"] == int(steps[-1].name) - int(steps[0].name)
+    assert document(steps[0] / "_CHECKPOINT_METADATA")["checkpoints"] == found["checkpoints"][:1]
+
+
+def test_the_file_of_a_saved_model_names_all_of_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(BUNDLE.parents[2] / "saved_models" / "keras3.zip") as archive:
+        archive.extractall(tmp_path)
+    model = tmp_path / "export_2" / "saved_model.pb"
+    whole, by_file = document(model.parent), document(model)
+    assert whole["checkpoints"][0]["n_tensors"] > 0
+    assert by_file == whole

@@ -175,12 +175,13 @@ def shrinking(path: str, rounds: int) -> int:
         size = len(content) * index // rounds
         cutters: list[subprocess.Popen[bytes]] = []
 
-        def mapped(*arguments: Any, **named: Any) -> mmap.mmap:
-            found = real(*arguments, **named)
-            cutters.append(_cut(target, size))  # noqa: B023
-            # Either it is cut now, or whoever cuts it has to wait until it is mapped no more.
-            time.sleep(0.3)
-            return found
+        class Mapped(real):  # type: ignore[misc, valid-type]
+            def __new__(cls, *arguments: Any, **named: Any) -> Any:
+                found = super().__new__(cls, *arguments, **named)
+                cutters.append(_cut(target, size))  # noqa: B023
+                # Either it is cut now, or whoever cuts it has to wait until it is mapped no more.
+                time.sleep(0.3)
+                return found
 
         def pread(descriptor: int, count: int, offset: int) -> bytes:
             if offset and not cutters:  # noqa: B023
@@ -188,7 +189,7 @@ def shrinking(path: str, rounds: int) -> int:
                 cutters[0].wait()  # noqa: B023
             return _PREAD(descriptor, count, offset)
 
-        with mock.patch.object(mmap, "mmap", mapped), mock.patch.object(os, "pread", pread):
+        with mock.patch.object(mmap, "mmap", Mapped), mock.patch.object(os, "pread", pread):
             run = read(target.parent)
         for cutter in cutters:
             cutter.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,21 @@ def test_a_lease_that_breaks_ends_the_mapping(
     hurried = Reading(FAST, tier=Tier.COMPILED)
     assert plain(read(path, hurried)) == plain(read(path, Reading(FAST, tier=Tier.PYTHON)))
     assert next(held, None) is None
+
+
+def test_a_longer_record_takes_the_place_of_a_long_one(tmp_path: Path) -> None:
+    def image(size: int) -> bytes:
+        encoded = ew.bytes_field(4, ew.bytes_field(4, bytes(size)))
+        return ew.record(ew.event(1, [ew.bytes_field(1, b"image") + encoded]))
+
+    how = Reading(tier=Tier.COMPILED, hashed=False)
+    read(ew.write(tmp_path / "small", image(1)), how)
+    long = 8 << 20
+    path = ew.write(tmp_path / "large", image(long), image(long + 9))
+    tracemalloc.start()
+    try:
+        assert read(path, how).other["image"] == 2
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * (long + (2 << 20))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from forensics.domain.logged import LoggedTag
 from forensics.errors import Damaged
-from forensics.sources.events.hparam_sessions import settings_of
+from forensics.sources.events.hparam_sessions import logged_settings, settings_of
 from forensics.sources.events.hparams import decode_hparams
 from forensics.sources.logdir import read
 from tests.sources import event_writer as ew
@@ -146,15 +146,62 @@ def test_of_pytorch_and_lightning() -> None:
     ]
 
 
-def test_a_broken_session_costs_no_other(tmp_path: Path) -> None:
-    def metadata(name: bytes, content: bytes) -> bytes:
-        plugin = ew.bytes_field(1, b"hparams") + ew.bytes_field(2, content)
-        return ew.record(
-            ew.event(0, [ew.bytes_field(1, name) + ew.bytes_field(9, ew.bytes_field(1, plugin))])
-        )
+def metadata(name: bytes, content: bytes, step: int = 0) -> bytes:
+    plugin = ew.bytes_field(1, b"hparams") + ew.bytes_field(2, content)
+    described = ew.bytes_field(9, ew.bytes_field(1, plugin))
+    return ew.record(ew.event(step, [ew.bytes_field(1, name) + described]))
 
-    entry = ew.bytes_field(1, b"lr") + ew.bytes_field(2, ew.double_field(2, 0.5))
-    ew.write(tmp_path / "a", metadata(b"s", ew.bytes_field(3, ew.bytes_field(1, entry))))
+
+def start(**hparams: float) -> bytes:
+    entries = [
+        ew.bytes_field(1, name.encode()) + ew.bytes_field(2, ew.double_field(2, number))
+        for name, number in hparams.items()
+    ]
+    return ew.bytes_field(3, b"".join(ew.bytes_field(1, entry) for entry in entries))
+
+
+def end(status: int) -> bytes:
+    return ew.bytes_field(4, ew.number_field(1, status))
+
+
+def test_sessions_logged_one_after_the_other_into_one_file(tmp_path: Path) -> None:
+    """As Lightning does when ``log_hyperparams`` is called again."""
+    ew.write(
+        tmp_path,
+        *(metadata(b"start", start(lr=0.5), 1), metadata(b"end", end(3), 1)),
+        *(metadata(b"start", start(lr=0.25, bs=8), 2), metadata(b"end", end(1), 2)),
+    )
+    run = read(tmp_path)
+    assert run.hparams()[["step", "name", "value", "status"]].values.tolist() == [
+        [1, "lr", 0.5, "running"],
+        [2, "lr", 0.25, "success"],
+        [2, "bs", 8.0, "success"],
+    ]
+    assert (run.config, run.warnings) == ({"batch_size": 8}, ())
+
+
+def test_the_same_hyperparameters_again_are_no_news(tmp_path: Path) -> None:
+    again = [metadata(b"start", start(lr=0.5), step) for step in range(1100)]
+    ew.write(tmp_path, *again, metadata(b"end", end(3)), metadata(b"end", end(1)))
+    run = read(tmp_path)
+    assert [w.kind for w in run.warnings] == ["limit"]
+    with pytest.warns(UserWarning, match="'start' were written 100 more times"):
+        table = run.hparams()
+    assert table[["step", "name", "value", "status"]].values.tolist() == [[0, "lr", 0.5, "success"]]
+
+
+def test_hyperparameters_in_a_file_that_is_gone_are_said(tmp_path: Path) -> None:
+    path = ew.write(tmp_path, *(metadata(b"start", start(lr=lr)) for lr in (0.5, 0.25)))
+    logged = read(tmp_path).logged
+    path.unlink()
+    assert logged is not None
+    settings, [warning] = logged_settings(logged)
+    assert (settings, warning.kind) == ({}, "changed")
+    assert "is gone" in warning.detail
+
+
+def test_a_broken_session_costs_no_other(tmp_path: Path) -> None:
+    ew.write(tmp_path / "a", metadata(b"s", start(lr=0.5)))
     ew.write(tmp_path / "b", metadata(b"s", b"\x1a\x7f"))
     run = read(tmp_path)
     assert run.config == {"learning_rate": 0.5}

@@ -68,6 +68,13 @@ def test_permuted_steps_and_session_starts_purge_nothing(tmp_path: Path) -> None
     assert only(tmp_path).steps.tolist() == order
 
 
+def test_clocks_around_zero_make_no_second_writer(tmp_path: Path) -> None:
+    for number, tag in enumerate(("one", "other")):
+        events = [ew.event(step, [ew.v2(tag, 1.0)], wall) for step, wall in enumerate((-5.0, 5.0))]
+        ew.write(tmp_path, *map(ew.record, events), number=number)
+    assert {s.writer for s in read(tmp_path).series} == {"."}
+
+
 def test_two_writers_of_one_directory_are_told_apart(tmp_path: Path) -> None:
     ew.write(tmp_path / "train", ew.scalars("loss", [1.0] * 9), number=1)
     ew.write(tmp_path / "train", ew.scalars("loss", [2.0] * 9, wall=ew.START + 4), number=2)

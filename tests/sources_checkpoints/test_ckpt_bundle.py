@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from forensics.sources.checkpoints.bundle_table import Table
 from forensics.sources.checkpoints.scan import CheckpointScan, read_checkpoints
 from forensics.sources.checksum import crc32c, mask
 from forensics.sources.storage.place import Directory
-from tests.sources_checkpoints.encode import bundle_index, entry, message, number, table
+from tests.sources_checkpoints.encode import bundle_index, entry, message, number, table, varint
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "checkpoints"
 FLOAT, STRING = 1, 7
@@ -364,3 +365,47 @@ def test_a_variable_that_the_graph_does_not_know(tmp_path: Path) -> None:
     scan = read_checkpoints(Directory(tmp_path))
     assert only(scan).status is CheckpointStatus.DAMAGED
     assert [w.kind for w in scan.warnings] == ["key_mismatch", "key_mismatch"]
+
+
+def _with_object(name: str, keys: dict[str, npt.NDArray[np.float32]], folder: Path) -> None:
+    """A bundle of one object with this attribute, stored under these keys."""
+    graph = message(1, message(1, number(1, 1) + message(2, "t")))
+    graph += message(1, message(2, message(1, name) + message(3, f"t/.ATTRIBUTES/{name}")))
+    lengths = varint(len(graph))
+    crc = crc32c(struct.pack("<I", len(graph)))
+    head = lengths + struct.pack("<I", mask(crc))
+    crc = crc32c(graph, crc32c(head[-4:], crc))
+    raw = head + graph
+    rows = [("_CHECKPOINTABLE_OBJECT_GRAPH", entry(STRING, (), 0, len(raw), crc))]
+    for key, array in keys.items():
+        data = array.tobytes()
+        rows.append((key, entry(FLOAT, array.shape, len(raw), len(data), crc32c(data))))
+        raw += data
+    (folder / "ckpt-3.index").write_bytes(bundle_index([(k.encode(), v) for k, v in sorted(rows)]))
+    (folder / f"ckpt-3{SHARD}").write_bytes(raw)
+
+
+@pytest.mark.parametrize("name", ["table", "a_saveable_of_somebody"])
+def test_the_parts_of_a_table_are_no_weights(name: str, tmp_path: Path) -> None:
+    """A vocabulary has no place in the norm of the weights."""
+    keys = [f"t/.ATTRIBUTES/{name}-{part}" for part in ("keys", "values")]
+    _with_object(name, dict.fromkeys(keys, np.ones(2, np.float32)), tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
+    assert (only(scan).status, scan.warnings) == (CheckpointStatus.CLEAN, ())
+    assert {t.kind for t in only(scan).tensors} == {TensorKind.OTHER}
+
+
+def test_a_part_of_a_table_that_the_graph_does_not_know(tmp_path: Path) -> None:
+    keys = ["t/.ATTRIBUTES/table-keys", "t/.ATTRIBUTES/table-valuer"]
+    _with_object("table", dict.fromkeys(keys, np.ones(2, np.float32)), tmp_path)
+    scan = read_checkpoints(Directory(tmp_path))
+    assert only(scan).status is CheckpointStatus.DAMAGED
+    assert ["only the index knows" in w.detail for w in scan.warnings] == [True]
+
+
+def test_keys_of_an_object_graph_that_is_not_there(tmp_path: Path) -> None:
+    """Nothing is broken, but what the tensors are for is a guess then."""
+    write(tmp_path, {"w/.ATTRIBUTES/VARIABLE_VALUE": np.ones(3)})
+    scan = read_checkpoints(Directory(tmp_path))
+    assert only(scan).status is CheckpointStatus.CLEAN
+    assert [w.kind for w in scan.warnings] == ["no_object_graph"]

@@ -416,3 +416,10 @@ def test_mutants_of_an_archive_are_damaged_or_the_same(
     (root / "a.keras").write_bytes(mutant)
     after = only(read_checkpoints(Directory(root)))
     assert after.status is CheckpointStatus.DAMAGED or repr(after.tensors) == repr(before.tensors)
+
+
+@pytest.mark.parametrize(("word", "name"), [("adam", "Adam"), ("rmsprop", "RMSprop")])
+def test_an_optimizer_that_was_given_as_a_word(word: str, name: str) -> None:
+    """Keras 2 saves the arguments of ``compile()`` as they were given."""
+    assert settings({"compile_config": {"optimizer": word}}) == {"optimizer": name}
+    assert settings({"compile_config": {"optimizer": 7.0}}) == {}

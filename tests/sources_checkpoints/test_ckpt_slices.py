@@ -117,6 +117,20 @@ def test_boxes_that_are_no_grid(tmp_path: Path) -> None:
     assert content(tmp_path) == whole.tobytes()
 
 
+def test_rows_of_a_tall_grid_are_joined_many_at_a_time(tmp_path: Path) -> None:
+    """An embedding that is cut along both axes has millions of rows of a few bytes."""
+    whole = np.arange(60_000, dtype=np.float32).reshape(20_000, 3)
+    boxes: list[Box] = [
+        ((start, 10_000), part) for start in (0, 10_000) for part in ((0, 1), (1, 2))
+    ]
+    write(tmp_path, whole, boxes)
+    place = Directory(tmp_path)
+    (found,) = find_checkpoints(place.survey().files, place)
+    with open_checkpoint(place, *found) as checkpoint:
+        pieces = [bytes(piece) for piece in checkpoint.stored[0].pieces()]
+    assert (len(pieces), b"".join(pieces)) == (2, whole.tobytes())
+
+
 @pytest.mark.parametrize(
     "boxes",
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -125,12 +126,21 @@ def joined(
         runs = [(s.entry.shape[axes[0]] * inner, t) for s, t in pairs]
         yield from _rows(rows, runs)
     else:
-        for prefix in np.ndindex(*shape[: axes[-1]]):
-            row = [(s, t) for s, t in pairs if _holds(s, prefix)]
-            row.sort(key=lambda pair: pair[0].start[axes[-1]])
-            yield from _rows(1, [(s.entry.shape[axes[-1]] * inner, t) for s, t in row])
+        between = math.prod(shape[axes[-2] + 1 : axes[-1]])
+        for outer in np.ndindex(*shape[: axes[-2]]):
+            for first, end in _stretches(axes[-2], [s for s, _ in pairs if _holds(s, outer)]):
+                row = [(s, t) for s, t in pairs if _holds(s, (*outer, first))]
+                row.sort(key=lambda pair: pair[0].start[axes[-1]])
+                runs = [(s.entry.shape[axes[-1]] * inner, t) for s, t in row]
+                yield from _rows((end - first) * between, runs)
     for stream in streams:
         stream.finish()
+
+
+def _stretches(axis: int, slices: Sequence[Slice]) -> Iterator[tuple[int, int]]:
+    """Begin and end of what is cut nowhere along an axis: its rows come from the same slices."""
+    cuts = {s.start[axis] for s in slices} | {s.start[axis] + s.entry.shape[axis] for s in slices}
+    yield from pairwise(sorted(cuts))
 
 
 def _holds(part: Slice, prefix: tuple[int, ...]) -> bool:

@@ -15,6 +15,7 @@ from forensics.sources.checkpoints.keras_serialised import (
     plain,
     text_of,
 )
+from forensics.sources.checkpoints.optimizers import optimizer_class
 
 _MAX_METRICS = 1000
 _EXECUTION = ("steps_per_execution", "jit_compile", "run_eagerly")
@@ -100,7 +101,8 @@ def _compiled(compiled: Mapping[str, Any]) -> dict[str, Any]:
     loss = compiled.get("loss")
     of_loss = mapping_of(mapping_of(loss).get("config"))
     return {
-        "optimizer": class_name(optimizer),
+        # Keras 2 keeps what was given to compile(), which may be a word.
+        "optimizer": class_name(optimizer) or optimizer_class(text_of(compiled.get("optimizer"))),
         "optimizer_config": plain(options),
         "learning_rate": shortest(rate) if isinstance(rate, float) else None,
         "learning_rate_schedule": class_name(schedule),

@@ -10,12 +10,14 @@ from forensics.errors import NothingToAnalyze
 from forensics.sources.checkpoints.checkpoint_format import Claim, Format
 from forensics.sources.checkpoints.registry import find_checkpoints
 from forensics.sources.storage.locate import is_remote, locate, place_at, shown
-from forensics.sources.storage.place import Place
+from forensics.sources.storage.place import Directory, Place
 
 _SOUGHT = (
     "a checkpoint's file (.keras, .weights.h5, .index, .safetensors, ...), the prefix of a tensor "
     "bundle, or a folder of checkpoints"
 )
+_OF_A_FOLDER = frozenset({"saved_model.pb", "_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt"})
+"""Files of a checkpoint that has others in folders below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,31 @@ def named_checkpoints(path: str | os.PathLike[str]) -> Named:
         found = tuple(find_checkpoints(place.survey().files, place))
         if not found:
             raise NothingToAnalyze(f"{shown(text)}: no checkpoint below this folder")
-        return Named(place, found, folder=True)
+        return _by_its_name(Named(place, found, folder=True))
     place = place_at(os.path.dirname(text)) if is_remote(text) else place  # noqa: PTH120
-    claims = find_checkpoints(_beside(place), place)
+    whole = name in _OF_A_FOLDER
+    claims = find_checkpoints(place.survey().files if whole else _beside(place), place)
     own = tuple((form, claim) for form, claim in claims if name in (claim.name, *claim.files))
     if not own:
         raise NothingToAnalyze(f"{shown(text)}: no checkpoint; name {_SOUGHT}")
-    return Named(place, own, folder=False)
+    named = Named(place, own, folder=False)
+    return _by_its_name(named) if whole else named
+
+
+def _by_its_name(named: Named) -> Named:
+    """Look at a folder that is a checkpoint from the one that it is in: its name may be a step."""
+    root = named.place.local
+    if root is None or len(named.claims) != 1 or root.name in ("", ".."):
+        return named
+    ((_, claim),) = named.claims
+    known = all(named.place.path(file) == root / file for file in claim.files)
+    if not known or not root.name.isprintable():
+        return named  # A name that is no text is found by a survey alone.
+    above = Directory(root.parent)
+    claims = tuple(find_checkpoints([f"{root.name}/{file}" for file in claim.files], above))
+    if [found.name for _, found in claims] != [root.name]:
+        return named
+    return Named(above, claims, folder=True)
 
 
 def _beside(place: Place) -> Sequence[str]:

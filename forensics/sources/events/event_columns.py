@@ -233,7 +233,7 @@ def blob_index(
     if not len(numbers):
         return BlobIndex()
     described = ((number, metadata.get(number)) for number in np.unique(numbers).tolist())
-    plugins = {number: _plugin(message) for number, message in described if message}
+    plugins = {number: plugin_of(message) for number, message in described if message}
     return BlobIndex(BlobTags(tags, numbers, kinds, rows, plugins))
 
 
@@ -243,7 +243,7 @@ def blobs_by_kind(kinds: npt.NDArray[np.integer]) -> Counter[str]:
     return Counter({str(kind): count for kind, count in zip(KINDS, counts, strict=True) if count})
 
 
-def _plugin(metadata: bytes) -> tuple[str, bytes]:
+def plugin_of(metadata: bytes) -> tuple[str, bytes]:
     """Name and content of the plugin in a SummaryMetadata, as far as it can be read."""
     name, content = b"", b""
     try:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from forensics.domain.logged import Logged, LoggedKind, LoggedTag
 from forensics.domain.run import ReadWarning
-from forensics.errors import Damaged
-from forensics.sources.events.blob_index import BlobIndex, BlobTag
+from forensics.errors import Damaged, InputChanged
+from forensics.sources.events.blob_index import BlobIndex, BlobKind, BlobTag
+from forensics.sources.events.event_columns import plugin_of
 from forensics.sources.events.hparams import PLUGIN, HParams, decode_hparams
+from forensics.sources.events.spans import windows
+from forensics.sources.storage.blob import Blob
 from forensics.sources.tag_words import words
 
 _RATE = frozenset({"lr", "learningrate", "learning_rate", "base_lr", "init_lr", "initial_lr"})
@@ -25,25 +30,82 @@ _SETTINGS: Mapping[str, frozenset[str]] = {
 """Names, in snake case and without the groups before them, by the key of the report's config."""
 _TEXTS = ("optimizer", "loss", "dtype_policy")
 
+MOST_WRITTEN = 1000
+"""Values of a tag that are read: a loop may log its hyperparameters in every step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Content of the plugin as it was written: of which value of a tag, counted from 0."""
+
+    at: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one content says, and where it was written."""
+
+    tag: str
+    where: BlobTag
+    at: int
+    hparams: HParams
+
+
+def rewritten(blobs: BlobIndex) -> list[tuple[str, BlobTag]]:
+    """Hyperparameters that were logged more than once: the index has the first content only."""
+    found = _stored(blobs)
+    return [(t, w) for t, w in found if w.kind is BlobKind.METADATA and len(w.offsets) > 1]
+
+
+def contents(blob: Blob, where: BlobTag) -> list[Written]:
+    """Every content of a tag whose values are nothing but metadata; `MOST_WRITTEN` at most.
+
+    Raises
+    ------
+    Damaged
+        The file does not hold what its index promises.
+    """
+    offsets, lengths = where.offsets[:MOST_WRITTEN], where.lengths[:MOST_WRITTEN]
+    found = []
+    for window in windows(blob, offsets, lengths):
+        for at in window.spans.tolist():
+            start = int(offsets[at]) - window.base
+            name, content = plugin_of(bytes(window.data[start : start + int(lengths[at])]))
+            if name == PLUGIN:
+                found.append(Written(at, content))
+    return found
+
 
 def hparam_tags(
-    writer: str, path: str, blobs: BlobIndex
+    writer: str, path: str, blobs: BlobIndex, several: Mapping[str, Sequence[Written]]
 ) -> tuple[list[LoggedTag], list[ReadWarning]]:
-    """Hyperparameters of one file, one row per name."""
-    tags: list[LoggedTag] = []
+    """Hyperparameters of one file, one row per name; `several` are the contents of `rewritten`."""
     warnings: list[ReadWarning] = []
-    found = []
+    found: list[_Found] = []
     for tag, where in _stored(blobs):
-        try:
-            found.append((tag, where, decode_hparams(where.plugin_content, path)))
-        except Damaged as error:
-            detail = f"hyperparameters of {tag!r} cannot be read: {error.detail}"
-            warnings.append(ReadWarning(path, None, error.kind, detail))
-    status = next((h.status for _, _, h in found if h.status is not None), None)
-    for tag, where, hparams in found:
-        if hparams.values:
-            tags.append(_tag(writer, tag, where, hparams, status))
-    return tags, warnings
+        again = several.get(tag) if where.kind is BlobKind.METADATA else None
+        for written in again or (Written(0, where.plugin_content),):
+            try:
+                hparams = decode_hparams(written.content, path)
+            except Damaged as error:
+                detail = f"hyperparameters of {tag!r} cannot be read: {error.detail}"
+                warnings.append(ReadWarning(path, None, error.kind, detail))
+            else:
+                found.append(_Found(tag, where, written.at, hparams))
+        if again and len(where.offsets) > MOST_WRITTEN:
+            rest = len(where.offsets) - MOST_WRITTEN
+            detail = f"hyperparameters of {tag!r} were written {rest} more times, which is not read"
+            warnings.append(ReadWarning(path, None, "limit", detail))
+    starts = [item for item in found if item.hparams.values]
+    statuses = [item.hparams.status for item in found if item.hparams.status is not None]
+    ends = statuses if len(statuses) == len(starts) else statuses[-1:] * len(starts)
+    rows: dict[str, LoggedTag] = {}
+    for item, status in zip_longest(starts, ends):
+        told = (item.tag, item.hparams.values, item.hparams.group, status)
+        # The same values again are no news.
+        rows.setdefault(repr(told), _tag(writer, item, status))
+    return list(rows.values()), warnings
 
 
 def _stored(blobs: BlobIndex) -> Iterator[tuple[str, BlobTag]]:
@@ -52,21 +114,26 @@ def _stored(blobs: BlobIndex) -> Iterator[tuple[str, BlobTag]]:
             yield key[0], blobs.tags[key]
 
 
-def _tag(writer: str, tag: str, where: BlobTag, hparams: HParams, status: str | None) -> LoggedTag:
-    count = len(hparams.values)
+def _tag(writer: str, item: _Found, status: str | None) -> LoggedTag:
+    values, count = item.hparams.values, len(item.hparams.values)
     columns = {
-        "name": list(hparams.values),
-        "value": list(hparams.values.values()),
-        "group": [hparams.group] * count,
+        "name": list(values),
+        "value": list(values.values()),
+        "group": [item.hparams.group] * count,
         "status": [status] * count,
     }
-    steps, times = np.repeat(where.steps[:1], count), np.repeat(where.wall_times[:1], count)
-    return LoggedTag(writer, tag, steps, times, columns)
+    one = slice(item.at, item.at + 1)
+    steps = np.repeat(item.where.steps[one], count)
+    times = np.repeat(item.where.wall_times[one], count)
+    return LoggedTag(writer, item.tag, steps, times, columns)
 
 
 def logged_settings(logged: Logged) -> tuple[dict[str, Any], tuple[ReadWarning, ...]]:
     """Find the settings of a run that were logged as hyperparameters; and what is broken there."""
-    tags, warnings = logged.read(LoggedKind.HPARAMS)
+    try:
+        tags, warnings = logged.read(LoggedKind.HPARAMS)
+    except InputChanged as error:
+        return {}, (ReadWarning(".", None, "changed", f"no hyperparameters: {error}"),)
     return settings_of(tags), warnings
 
 

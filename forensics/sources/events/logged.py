@@ -15,7 +15,7 @@ from forensics.domain.run import InputFile, ReadWarning
 from forensics.errors import Damaged, InputChanged
 from forensics.sources.events.blob_index import BlobIndex
 from forensics.sources.events.decoding import Decoding, decode
-from forensics.sources.events.hparam_sessions import hparam_tags
+from forensics.sources.events.hparam_sessions import Written, contents, hparam_tags, rewritten
 from forensics.sources.events.kinds import Chosen, choose
 from forensics.sources.events.writers import Writer
 from forensics.sources.storage.blob import Blob, NotRegular
@@ -103,8 +103,10 @@ class LoggedFiles:
         opened: list[str] = []
         for file in self.files:
             if kind is LoggedKind.HPARAMS:
-                parts, faults = hparam_tags(file.writer, file.input.path, file.blobs)
+                several = self._hparams_again(file)
+                parts, faults = hparam_tags(file.writer, file.input.path, file.blobs, several)
                 warnings += faults
+                opened += [file.input.path] if several else []
             else:
                 chosen = choose(file.blobs, kind, plugins)
                 parts = list(self._decode(file, chosen, kind, warnings)) if chosen else []
@@ -120,6 +122,14 @@ class LoggedFiles:
             changed = self.place.changed().intersection(opened)
             for name in sorted(changed):
                 raise InputChanged(f"{name}: {_AGAIN}")
+
+    def _hparams_again(self, file: LoggedFile) -> Mapping[str, Sequence[Written]]:
+        """Contents of hyperparameters that were logged more than once; else nothing is opened."""
+        tags = rewritten(file.blobs)
+        if not tags:
+            return {}
+        with self._opened(file) as blob:
+            return {tag: contents(blob, where) for tag, where in tags}
 
     def _plugins(self) -> Mapping[str, str]:
         """Plugin of each tag; the first file of a tag may be the one that was damaged."""

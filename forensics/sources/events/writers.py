@@ -6,6 +6,7 @@ into one directory at the same time are two writers, and are told apart by wall 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -16,6 +17,7 @@ from forensics.sources.events.columns import Columns, joined
 from forensics.sources.events.event_file import EventFile
 
 Period = tuple[float, float]
+_NEVER: Period = (math.inf, -math.inf)
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class Writer:
                 low, high = self._periods.get(name, (first, last))
                 self._periods[name] = min(low, first), max(high, last)
         self._timed = len(self.files)
-        return self._periods.get(what, (0.0, 0.0))
+        return self._periods.get(what, _NEVER)
 
 
 def join_writers(files: Iterable[EventFile]) -> list[Writer]:

@@ -45,9 +45,14 @@ class Buffer:
         """Move what is not done with to the front, with room for what is needed; its size."""
         rest = end - start
         room = max(needed, rest + 1)
-        target = self.view if room <= len(self.view) else memoryview(bytearray(room))
-        target[:rest] = self.view[start:end]
-        self.view = target
+        if room <= len(self.view):
+            self.view[:rest] = self.view[start:end]
+            return rest
+        # Of two records of hundreds of megabytes the second may be a byte longer: let go first.
+        kept = bytes(self.view[start:end])
+        self.view = memoryview(b"")
+        self.view = memoryview(bytearray(-(-room // _BUFFER) * _BUFFER))
+        self.view[:rest] = kept
         return rest
 
 
@@ -118,8 +123,7 @@ def _buffered(descriptor: int, size: int, examiner: Examiner, done: int, buffer:
     with io.FileIO(descriptor, closefd=False) as file:
         file.seek(done)
         while True:
-            room = buffer.view[filled : filled + size - offset]
-            count = file.readinto(room) or 0
+            count = file.readinto(buffer.view[filled : filled + size - offset]) or 0
             filled, offset = filled + count, offset + count
             final = not count or offset == size
             if not final and filled < min(examiner.needed, len(buffer.view)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from pathlib import Path
 from typing import Any, ContextManager, Dict, List, Optional
 
 from ..keras_family import keras_api
@@ -129,8 +130,8 @@ def restore(case: Case, state: State, path: str, kind: str, step: int) -> List[s
     Parameters
     ----------
     path : str
-        Prefix of a tensor bundle; or a `.weights.h5`, `.weights.json`, `.keras` or `.h5` file; or a
-        recorded state.
+        Prefix of a tensor bundle; or a `.weights.h5`, `.weights.json`, `.keras` or `.h5` file, or
+        an archive that was left unzipped; or a recorded state.
     kind : str
         Value of `CheckpointFormat`.
     step : int
@@ -143,6 +144,9 @@ def restore(case: Case, state: State, path: str, kind: str, step: int) -> List[s
     """
     if kind in ("safetensors", "orbax", "saved_model"):
         raise RestoreError("a replay does not load checkpoints of this format (%s)" % kind)
+    if kind == "keras_archive" and Path(path).is_dir():
+        # what `save(zipped=False)` leaves
+        path = str(Path(path) / "model.weights.h5")
     before = state.snapshot()
     gap = None if kind in ("tensor_bundle", "recorded_state") else version_gap(path, case.model)
     try:

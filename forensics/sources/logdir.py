@@ -84,10 +84,11 @@ def _read_file(place: Place, name: str) -> Run:
         return log
     file = read_event_file(place, name)
     if not is_event_file(name) and file.n_events == 0:
-        raise NothingToAnalyze(
-            f"{place.label}/{name}: neither a log directory, nor an event file or log that can be "
-            "read"
+        why = next(
+            (w.detail for w in file.warnings if w.kind == "denied"),
+            "neither a log directory, nor an event file or log that can be read",
         )
+        raise NothingToAnalyze(f"{place.label}/{name}: {why}")
     writers = join_writers([file])
     logged = logged_files(place, writers)
     drawn, undrawn = _graph_settings(place, [file], [name])

@@ -200,3 +200,9 @@ def test_of_one_epoch_the_running_mean_tells_more() -> None:
     loss = read(DATA / "keras2_one_epoch.out").train_loss
     assert loss is not None
     assert loss.fidelity is Fidelity.RUNNING_MEAN
+
+
+def test_a_single_file_that_cannot_be_read_is_refused_with_the_reason(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "job.out")
+    with pytest.raises(NothingToAnalyze, match="FIFO"):
+        read(tmp_path / "job.out")

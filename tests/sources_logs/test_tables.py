@@ -329,3 +329,18 @@ def test_rows_without_epochs_cost_little_memory() -> None:
     tracemalloc.stop()
     assert len(curve.steps) == 50_000
     assert peak < 40 * 50_000
+
+
+@pytest.mark.parametrize("cut", [0, 1, 20])
+def test_entries_of_a_large_document_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    entries = [{"step": i, "loss": 1.0 / (i + 1)} for i in range(50)]
+    text = json.dumps({"best_metric": None, "log_history": entries, "epoch": 3})
+    text = text[: len(text) - 11 - cut] if cut else text
+    small = run_of(tmp_path / "small", {"trainer_state.json": text})
+    monkeypatch.setattr("forensics.sources.logs.json_file._AT_ONCE", 10)
+    large = run_of(tmp_path / "large", {"trainer_state.json": text})
+    assert points(large, "loss") == points(small, "loss")
+    assert large.inputs == small.inputs
+    assert [w.detail for w in large.warnings] == [w.detail for w in small.warnings]

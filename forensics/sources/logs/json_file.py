@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import nan
 from pathlib import PurePosixPath
 from typing import Any
@@ -35,6 +35,8 @@ from forensics.sources.tags import Counting, meaning
 KIND = "json_log"
 LARGEST = 64 << 20
 """Bytes of a JSON document that is parsed at once."""
+_AT_ONCE = 8 << 20
+"""Characters above which entries are built one after the other: all take ten times that."""
 MOST_LINE = 1 << 20
 _TELLING = re.compile(rb"loss|log_history", re.IGNORECASE)
 _BY_HAND = re.compile(r"(?<=[:,\[\s])(nan|-?inf)(?=[,\]}\s])")
@@ -86,6 +88,11 @@ def read_json(blob: Blob) -> LogFile:
 
 
 def _document(text: str, reader: Reader) -> list[Curve]:
+    if len(text) > _AT_ONCE:
+        items = _Items(text)
+        curves = _entries(items)
+        if items.sound and curves:
+            return curves
     try:
         return _curves(_parsed(text))
     except (ValueError, RecursionError) as error:
@@ -117,25 +124,51 @@ def byte_offset(text: str, error: Exception, size: int) -> int | None:
 
 def _salvage(text: str) -> list[Any]:
     """Objects of a list of entries up to the damage."""
-    match = _ITEMS.search(text)
-    if match is not None:
-        at = match.end()
-    elif text.lstrip().startswith("["):
-        at = text.index("[") + 1
-    else:
-        return []
-    found: list[Any] = []
-    decoder = json.JSONDecoder()
-    while True:
-        while at < len(text) and text[at] in " \t\r\n,":
-            at += 1
-        if at >= len(text) or text[at] != "{":
-            return found
-        try:
-            entry, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            return found
-        found.append(entry)
+    return list(_Items(text))
+
+
+class _Items:
+    """Objects of a list of entries, one after the other, up to its end or to damage.
+
+    Attributes
+    ----------
+    sound : bool
+        Whether the list, and the document around it, are whole.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text, self.sound = text, False
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the objects."""
+        text = self._text
+        match = _ITEMS.search(text)
+        if match is not None:
+            at = match.end()
+        elif text.lstrip().startswith("["):
+            at = text.index("[") + 1
+        else:
+            return
+        begin, decoder = at, json.JSONDecoder()
+        while True:
+            while at < len(text) and text[at] in " \t\r\n,":
+                at += 1
+            if at >= len(text) or text[at] != "{":
+                self.sound = text[at : at + 1] == "]" and _is_json(text[:begin] + text[at:])
+                return
+            try:
+                entry, at = decoder.raw_decode(text, at)
+            except (ValueError, RecursionError):
+                return
+            yield entry
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _curves(document: Any) -> list[Curve]:

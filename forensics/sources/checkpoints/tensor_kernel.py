@@ -9,22 +9,19 @@ be reordered or fused.
 # Types of compiled functions are numba's business.
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import platform
 import threading
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numba as nb
 import numpy as np
 import numpy.typing as npt
 from llvmlite import binding, ir  # type: ignore[import-untyped]
-from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 from forensics.sources.checkpoints import tensor_blocks
+from forensics.sources.checkpoints.kernel_cache import jit, kernel, named
 from forensics.sources.checkpoints.tensor_blocks import (
     BLOCK,
     COUNT,
@@ -42,56 +39,6 @@ from forensics.sources.checkpoints.tensor_blocks import (
 from forensics.sources.checkpoints.tensor_encodings import Encoding, Family
 
 Array = npt.NDArray[Any]
-
-_SOURCES = hashlib.sha256(
-    b"".join(Path(str(file)).read_bytes() for file in (__file__, tensor_blocks.__file__))
-).hexdigest()
-
-
-class _Cache(FunctionCache):
-    """Machine code by the content of the files that it is made from; it may be lost at any time."""
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (*super()._index_key(sig, codegen), _SOURCES)
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception:  # What was kept is broken: it is compiled anew.
-            return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        with contextlib.suppress(OSError):
-            super().save_overload(sig, data)
-
-
-_njit: Any = nb.njit
-_jit = _njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""Decorator of what is compiled into the kernels."""
-
-
-def _named(*parts: Any) -> Any:
-    """Compile, under a name of its own, a function that is made several times.
-
-    Numba tells functions apart by their names and a number that it counts up. Two that were kept by
-    different processes may have one number: with one name as well, the first would stand for both.
-    """
-
-    def name(function: Any) -> Any:
-        words = [function.__name__, *(part.__name__.strip("_") for part in parts)]
-        function.__name__ = function.__qualname__ = "_".join(words)
-        return _jit(function)
-
-    return name
-
-
-def _kernel(function: Any) -> Any:
-    """Compile at the first call, and keep it for other processes where a folder can be written."""
-    dispatcher = _njit(nogil=True, no_cfunc_wrapper=True)(function)
-    with contextlib.suppress(RuntimeError, OSError):
-        dispatcher._cache = _Cache(function)
-    return dispatcher
-
 
 _UNSAFE = float("nan")
 """In the column of exponents: this block's squares may leave float64, it is left to NumPy."""
@@ -132,27 +79,27 @@ def _converts_half() -> bool:
     return arm or bool(binding.get_host_cpu_features().get("f16c", False))
 
 
-@_jit
+@jit
 def _float32(bits):
     return np.float64(_read32(bits))
 
 
-@_jit
+@jit
 def _float64(bits):
     return _read64(bits)
 
 
-@_jit
+@jit
 def _float16(bits):
     return _read_half(bits)
 
 
-@_jit
+@jit
 def _bfloat16(bits):
     return np.float64(_read32(np.int32(np.int32(bits) << np.int32(16))))
 
 
-@_jit
+@jit
 def _number(value):
     return np.float64(value)
 
@@ -160,7 +107,7 @@ def _number(value):
 def _summer(widen):
     """Compile the sum of deviations and of their squares over a block."""
 
-    @_named(widen)
+    @named(widen)
     def add_up(values, shift, record, lanes):
         sums, squares = lanes[0], lanes[1]
         for j in range(LANES):
@@ -196,7 +143,7 @@ def _summer(widen):
 _add_up = _summer(_number)
 
 
-@_jit
+@jit
 def _note(n, low, high, record, limits):
     """Count a block of finite elements; whether its squares stay inside float64."""
     record[COUNT] = n
@@ -217,7 +164,7 @@ def _scanner(integer):
     highest, lowest = integer(np.iinfo(integer).max), integer(np.iinfo(integer).min)
     sign = integer(np.iinfo(integer).bits - 1)
 
-    @_named(integer)
+    @named(integer)
     def scan(bits):
         low, high, zero = highest, lowest, integer(0)
         for i in range(bits.size):
@@ -250,7 +197,7 @@ def _measurer(integer, infinite, widen):
     sign, sign64 = integer(np.iinfo(integer).bits - 1), np.int64(63)
     highest64 = np.int64(np.iinfo(np.int64).max)
 
-    @_named(integer, widen)
+    @named(integer, widen)
     def clean(bits, cleaned, counts):
         """Copy a block with its first finite element in place of those that are not finite."""
         nan, pos, neg = np.int32(0), np.int32(0), np.int32(0)
@@ -273,7 +220,7 @@ def _measurer(integer, infinite, widen):
             cleaned[i] = x if x - x == 0.0 else first
         return n, first
 
-    @_named(integer, widen)
+    @named(integer, widen)
     def measure_block(bits, record, totals, scratch):
         counts, limits, lanes = totals
         low, high, zero = scan(bits)
@@ -306,35 +253,35 @@ _block64 = _measurer(np.int64, 0x7FF0000000000000, _float64)
 # Four of the same, because functions made by another one are not found in the cache again.
 
 
-@_kernel
+@kernel
 def _halves(bits, records, totals, scratch):
     for block in range((bits.size + BLOCK - 1) // BLOCK):
         some = bits[block * BLOCK : min(block * BLOCK + BLOCK, bits.size)]
         _block16(some, records[block], totals, scratch)
 
 
-@_kernel
+@kernel
 def _brains(bits, records, totals, scratch):
     for block in range((bits.size + BLOCK - 1) // BLOCK):
         some = bits[block * BLOCK : min(block * BLOCK + BLOCK, bits.size)]
         _block_b16(some, records[block], totals, scratch)
 
 
-@_kernel
+@kernel
 def _singles(bits, records, totals, scratch):
     for block in range((bits.size + BLOCK - 1) // BLOCK):
         some = bits[block * BLOCK : min(block * BLOCK + BLOCK, bits.size)]
         _block32(some, records[block], totals, scratch)
 
 
-@_kernel
+@kernel
 def _doubles(bits, records, totals, scratch):
     for block in range((bits.size + BLOCK - 1) // BLOCK):
         some = bits[block * BLOCK : min(block * BLOCK + BLOCK, bits.size)]
         _block64(some, records[block], totals, scratch)
 
 
-@_kernel
+@kernel
 def _by_table(raw, table, records, totals, scratch, wide):
     """Elements whose float32, given as its bits, is in a table."""
     for block in range((raw.size + BLOCK - 1) // BLOCK):
@@ -344,7 +291,7 @@ def _by_table(raw, table, records, totals, scratch, wide):
         _block32(wide[: some.size], records[block], totals, scratch)
 
 
-@_kernel
+@kernel
 def _integers(raw, records, totals):
     counts, limits, lanes = totals
     for block in range((raw.size + BLOCK - 1) // BLOCK):

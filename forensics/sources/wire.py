@@ -12,6 +12,8 @@ from forensics.errors import Damaged
 
 VARINT, FIXED64, LENGTH, GROUP, END_GROUP, FIXED32 = range(6)
 
+MALFORMED = "bad_wire"
+"""Kind of damage: the bytes are no message, so that nothing after them can be trusted."""
 _MAX_VARINT = 10
 _MAX_GROUPS = 64
 """Nesting of (deprecated) groups that is still skipped."""
@@ -28,13 +30,13 @@ def varint(data: bytes, position: int, end: int, path: str = "") -> tuple[int, i
     value = 0
     for index in range(_MAX_VARINT):
         if position >= end:
-            raise Damaged(path, position, "bad_wire", "a number is cut off")
+            raise Damaged(path, position, MALFORMED, "a number is cut off")
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
             return value & 0xFFFFFFFFFFFFFFFF, position
-    raise Damaged(path, position, "bad_wire", "a number of more than ten bytes")
+    raise Damaged(path, position, MALFORMED, "a number of more than ten bytes")
 
 
 def signed(value: int, bits: int = 64) -> int:
@@ -72,7 +74,7 @@ def fields(
             key, position = varint(data, position, end, path)
         number, wire_type = key >> 3, key & 7
         if not 0 < number < 1 << 29:
-            raise Damaged(path, position, "bad_wire", f"field number {number}")
+            raise Damaged(path, position, MALFORMED, f"field number {number}")
         if wire_type == LENGTH and position < end and data[position] < end - position:
             # Nearly every field: a size of one byte (below 128, or else it would be larger).
             first = position + 1
@@ -98,10 +100,10 @@ def _payload(data: bytes, position: int, end: int, wire_type: int, path: str) ->
     elif wire_type == FIXED32:
         size, first = 4, position
     else:
-        raise Damaged(path, position, "bad_wire", f"wire type {wire_type}")
+        raise Damaged(path, position, MALFORMED, f"wire type {wire_type}")
     if size > end - first:
         detail = f"a field of {size} bytes where {end - first} are left"
-        raise Damaged(path, position, "bad_wire", detail)
+        raise Damaged(path, position, MALFORMED, detail)
     return first, first + size
 
 
@@ -113,7 +115,7 @@ def _skip_group(data: bytes, position: int, end: int, path: str) -> int:
         if wire_type == GROUP:
             depth += 1
             if depth > _MAX_GROUPS:
-                raise Damaged(path, position, "bad_wire", "groups nested too deep")
+                raise Damaged(path, position, MALFORMED, "groups nested too deep")
         elif wire_type == END_GROUP:
             depth -= 1
         else:

@@ -212,3 +212,12 @@ def test_the_last_alternative_of_an_event_counts() -> None:
     assert (len(found.columns), dict(found.other)) == (0, {"file_version": 1})
     graphs = take(ew.bytes_field(4, b"first") + ew.bytes_field(4, b"last"))
     assert graphs.blobs.tags["", BlobKind.GRAPH].offsets.tolist() == [1000 + 7 + 2]
+
+
+def test_a_tensor_that_makes_no_sense_costs_no_other_value_of_its_event() -> None:
+    cut = ew.bytes_field(1, b"a") + ew.bytes_field(8, ew.tensor(1, (), ew.bytes_field(4, b"\0")))
+    found = take(ew.event(3, [ew.v1("b", 1.0), cut, ew.v1("c", 2.0)]))
+    assert [len(points(found, tag)) for tag in "bc"] == [1, 1]
+    [fault] = found.faults
+    assert (fault.kind, fault.lost) == ("bad_tensor", "a value")
+    assert found.n_events == 1

@@ -37,11 +37,12 @@ _NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A record whose checksums verify and whose content cannot be understood."""
+    """An event, or one value of it, whose checksums verify and whose content makes no sense."""
 
     offset: int
     kind: str
     detail: str
+    lost: str = "an event"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Content:
     other : Counter of str
         Number of values that are no scalars and of other events, by kind.
     faults : list of Fault
-        Records that were left out.
+        Events, and values of events, that were left out.
     n_events : int
         Events understood.
     renamed : int
@@ -78,7 +79,7 @@ class EventCollector(ABC):
     Attributes
     ----------
     faults : list of Fault
-        Records that were left out.
+        Events, and values of events, that were left out.
     other : Counter of str
         What there was besides scalars and blobs, by kind.
     n_events : int
@@ -106,7 +107,10 @@ class EventCollector(ABC):
         except Damaged as error:
             self.faults.append(Fault(base + error.offset, error.kind, error.detail))
             return
-        self.n_events += 1
+        self.faults += [
+            Fault(base + offset, kind, detail, "a value") for offset, kind, detail in event.faults
+        ]
+        self.n_events += bool(event.values or event.other or not event.faults)
         self.other.update(event.other)
         when = (event.step, event.wall_time)
         for value in event.values:

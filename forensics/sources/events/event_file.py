@@ -209,7 +209,7 @@ def _damage(name: str, stream: Stream) -> Iterator[ReadWarning]:
         for hole in stream.records.holes
     ]
     found += [
-        ReadWarning(name, f.offset, f.kind, f"an event was left out: {f.detail}{where}")
+        ReadWarning(name, f.offset, f.kind, f"{f.lost} was left out: {f.detail}{where}")
         for f in stream.content.faults
     ]
     found.sort(key=lambda w: w.offset or 0)

@@ -15,7 +15,16 @@ from dataclasses import dataclass, field
 from forensics.errors import Damaged
 from forensics.sources.events.blob_index import BlobKind
 from forensics.sources.events.scalar_tensor import scalar
-from forensics.sources.wire import FIXED32, FIXED64, LENGTH, VARINT, fields, signed, varint
+from forensics.sources.wire import (
+    FIXED32,
+    FIXED64,
+    LENGTH,
+    MALFORMED,
+    VARINT,
+    fields,
+    signed,
+    varint,
+)
 
 _DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
 
@@ -67,12 +76,16 @@ class Event:
         In the order they were written.
     other : list of str
         Kinds of what else there is.
+    faults : list of (int, str, str)
+        Position in the data that were parsed, kind and detail of values that were left out: a
+        message that is well-formed may hold a tensor that makes no sense.
     """
 
     wall_time: float = 0.0
     step: int = 0
     values: list[Scalar | Blob] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
+    faults: list[tuple[int, str, str]] = field(default_factory=list)
 
 
 def parse_event(data: bytes, start: int, end: int) -> Event:
@@ -120,7 +133,12 @@ def _whole(spans: list[tuple[int, int]]) -> tuple[int, int]:
 def _summary(data: bytes, start: int, end: int, event: Event) -> None:
     for number, wire, first, last in fields(data, start, end):
         if number == _VALUE and wire == LENGTH:
-            _value(data, first, last, event)
+            try:
+                _value(data, first, last, event)
+            except Damaged as error:
+                if error.kind == MALFORMED:
+                    raise
+                event.faults.append((error.offset, error.kind, error.detail))
 
 
 def _value(data: bytes, start: int, end: int, event: Event) -> None:

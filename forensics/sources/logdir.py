@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forensics.domain.run import InputFile, InputState, ReadWarning, Run
+from forensics.domain.run import InputFile, InputState, ReadWarning, Run, Series
 from forensics.errors import NothingToAnalyze, SeveralRuns
 from forensics.sources.debug_dump import dump_files
 from forensics.sources.events.event_file import EventFile, read_event_file, read_event_files
@@ -111,7 +111,7 @@ def read_place(place: Place, *, several: bool = False) -> Run:
     files = read_event_files(place, tree.events)
     writers = join_writers(files)
     logs = _logs(place, tree)
-    series = series_of(writers, logs.drafts())
+    series, strange = _agreeing(series_of(writers, logs.drafts()), logs)
     runs = () if several else separate_runs(series, tree.checkpoints, logs.runs)
     if runs:
         raise SeveralRuns(runs)
@@ -142,6 +142,7 @@ def read_place(place: Place, *, several: bool = False) -> Run:
             *(w for file in files for w in file.warnings),
             *(scan.warnings if scan else ()),
             *logs.all_warnings,
+            *strange,
         ),
         logged=logged,
     )
@@ -154,6 +155,17 @@ def _logs(place: Place, tree: Tree) -> Logs:
     from forensics.sources.logs.search import read_logs
 
     return read_logs(place, tree.others)
+
+
+def _agreeing(
+    series: tuple[Series, ...], logs: Logs
+) -> tuple[tuple[Series, ...], Sequence[ReadWarning]]:
+    """Tell tables of the same training from others; there is nothing to do without tables."""
+    if not logs.inputs:
+        return series, ()
+    from forensics.sources.logs.agreement import without_strangers
+
+    return without_strangers(series)
 
 
 def _checkpoints(place: Place, tree: Tree) -> CheckpointScan | None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from forensics.domain.evidence import CurveEvidence
-from forensics.domain.quantity import Quantity, StepAxis
+from forensics.domain.quantity import Fidelity, Quantity, StepAxis
 from forensics.domain.run import CheckpointStats, CheckpointStatus, FloatArray, Run, Series
 from forensics.signals import Onset, failure_onset
 
@@ -25,6 +25,9 @@ def is_loss(series: Series) -> bool:
     if series.quantity is Quantity.TRAIN_LOSS:
         return True
     if series.quantity not in (Quantity.METRIC, Quantity.OTHER):
+        return False
+    # A column of a table may be called so too: its reader has decided what it is.
+    if series.fidelity is not Fidelity.EVENT:
         return False
     last = series.tag.replace("\\", "/").split("/")[-1].lower()
     return last.split("_")[-1] in _LOSS_WORDS and "scale" not in last

@@ -70,8 +70,9 @@ def _summaries(checkpoint: OpenCheckpoint) -> Iterable[TensorStats | Damaged]:
             why = f"{tensor.name!r} cannot be read: {error.strerror or type(error).__name__}"
             return Damaged(checkpoint.claim.name, 0, "read_error", why)
 
-    threads = min(_THREADS, os.cpu_count() or 1)
-    alone = threads == 1 or not checkpoint.parallel or checkpoint.place.local is None
+    # Often two hardware threads share a core: together they take as long, and more of it.
+    threads = min(_THREADS, (os.cpu_count() or 1) // 2)
+    alone = threads <= 1 or not checkpoint.parallel or checkpoint.place.local is None
     if alone or _bytes(checkpoint.stored) < _LARGE:
         yield from map(attempt, checkpoint.stored)
         return

@@ -131,6 +131,8 @@ def _join(records: Floats) -> tuple[int, float, float, int]:
     records = records[records[:, COUNT] > 0]
     if not len(records):
         return 0, 0.0, 0.0, 0
+    if len(records) == 1:
+        return _single(records[0])
     counts, sums = records[:, COUNT], records[:, SUM]
     means = records[:, SHIFT] + sums / counts
     m2 = np.maximum(records[:, SQUARES] - sums * (sums / counts), 0.0)
@@ -142,6 +144,14 @@ def _join(records: Floats) -> tuple[int, float, float, int]:
     mean = float(means[0]) + _sum(counts * (means - means[0])) / n
     between = means - mean
     return n, mean, _sum(m2) + _sum(counts * (between * between)), exponent
+
+
+def _single(record: Floats) -> tuple[int, float, float, int]:
+    """Do the same for one block, as most tensors are, without arrays and with the same bits."""
+    row = record.tolist()
+    count, total = row[COUNT], row[SUM]
+    mean = row[SHIFT] + total / count + 0.0
+    return int(count), mean, max(row[SQUARES] - total * (total / count), 0.0), int(row[EXPONENT])
 
 
 def _sum(values: Floats) -> float:

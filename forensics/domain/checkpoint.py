@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from forensics.domain.run import CheckpointStats, InputFile, ReadWarning, TensorKind
 
+CHECKPOINT_SCHEMA_VERSION = "1.0"
+
 
 class ChangeKind(StrEnum):
     """What became of a tensor from checkpoint A to checkpoint B."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from forensics import __version__
 from forensics.domain.checkpoint import (
+    CHECKPOINT_SCHEMA_VERSION,
     ChangeKind,
     CheckpointDifference,
     CheckpointSeries,
@@ -25,8 +26,6 @@ from forensics.domain.run import (
 )
 from forensics.errors import NothingToAnalyze, UsageError
 from forensics.sources.checkpoints.named import Named, named_checkpoints
-
-SCHEMA_VERSION = "1.0"
 
 Progress = Callable[[str], None]
 Path = str | os.PathLike[str]
@@ -131,7 +130,7 @@ def _document(
 ) -> dict[str, Any]:
     whole = first_poisoned is None
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": CHECKPOINT_SCHEMA_VERSION,
         "tool": {"name": "forensics", "version": __version__},
         "checkpoints": [_checkpoint(c, whole) for c in checkpoints],
         "first_poisoned": first_poisoned,

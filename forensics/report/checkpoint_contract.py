@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from forensics.domain.checkpoint import ChangeKind, SearchMethod
+from forensics.domain.checkpoint import CHECKPOINT_SCHEMA_VERSION, ChangeKind, SearchMethod
 from forensics.domain.run import CheckpointFormat, CheckpointStatus, InputState, StepSource
 from forensics.report.contract_parts import (
     INTEGER,
@@ -34,7 +34,6 @@ from forensics.report.shapes import (
     maybe,
 )
 
-CHECKPOINT_SCHEMA_VERSION = "1.0"
 SCHEMA_ID = f"https://tf-forensics.dev/schema/checkpoint-{CHECKPOINT_SCHEMA_VERSION}.json"
 
 _CHECKPOINT = Object(

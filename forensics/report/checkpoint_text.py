@@ -16,6 +16,13 @@ _RED, _YELLOW, _GREEN, _BOLD, _OFF = "31", "33", "32", "1", "\x1b[0m"
 _STATUS_COLOR = {"clean": _GREEN, "poisoned": _RED, "damaged": _YELLOW}
 _STATUS_SIGN = {"clean": "✓", "poisoned": "✗", "damaged": "!"}
 _WARNINGS = 20
+_FORMATS = {
+    "tensor_bundle": "TensorFlow tensor bundle",
+    "keras_archive": "Keras archive",
+    "weights_h5": "Keras weights (HDF5)",
+    "saved_model": "SavedModel",
+    "orbax": "Orbax",
+}
 NOT_VERIFIABLE = "not verifiable: the format has no checksums, a changed byte goes unnoticed"
 _OBJECT_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -50,13 +57,17 @@ def _heads(document: Section, color: bool) -> Iterator[str]:
         painted = _paint(sign, color, _BOLD, _STATUS_COLOR.get(status, _BOLD))
         yield f"{label + '  ' if several else ''}{painted}  {sanitize(found['path'])}"
         counted = f"{number(found['n_tensors'])} tensors, {step(found['n_elements'])} elements"
-        yield f"   {sanitize(plain(found['format']))}, {_dated(found)}, {counted}"
+        yield f"   {_format(found)}, {_dated(found)}, {counted}"
         settings = [f"{plain(k)} {_setting(v)}" for k, v in found["config"].items() if _plain(v)]
         if settings:
             yield f"   {sanitize(', '.join(settings))}"
         if not found["verifiable"]:
             yield f"   {NOT_VERIFIABLE}"
         yield from (f"   {line}" for line in _bad(found["tensors"]))
+
+
+def _format(found: Section) -> str:
+    return _FORMATS.get(found["format"], sanitize(plain(found["format"])))
 
 
 def _dated(found: Section) -> str:

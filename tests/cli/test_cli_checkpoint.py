@@ -237,3 +237,14 @@ def test_the_file_of_a_saved_model_names_all_of_it(tmp_path: Path) -> None:
     whole, by_file = document(model.parent), document(model)
     assert whole["checkpoints"][0]["n_tensors"] > 0
     assert by_file == whole
+
+
+def test_the_last_clean_one_is_of_the_same_run(tmp_path: Path) -> None:
+    for run_folder, steps, bad_from in (("a", (10, 15, 20), 99), ("b", (10, 12, 20), 20)):
+        (tmp_path / run_folder).mkdir()
+        for step in steps:
+            target = tmp_path / run_folder / f"step_{step}.safetensors"
+            save_file(weights(step, step >= bad_from), target)
+    first = document(tmp_path)["first_poisoned"]
+    assert first["path"] == "b/step_20.safetensors"
+    assert first["last_clean"] == "b/step_12.safetensors"

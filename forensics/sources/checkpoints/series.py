@@ -63,12 +63,14 @@ def is_poisoned(checkpoint: CheckpointStats) -> bool:
 
 def _turn(checkpoints: Sequence[CheckpointStats]) -> tuple[str | None, str | None]:
     """Path of the first poisoned one, and of the last clean one before it."""
-    clean = None
+    # By folder, and in any: below one root may lie several runs.
+    clean: dict[str | None, str] = {}
     for checkpoint in checkpoints:
+        folder = checkpoint.path.rpartition("/")[0]
         if is_poisoned(checkpoint):
-            return checkpoint.path, clean
+            return checkpoint.path, clean.get(folder, clean.get(None))
         if checkpoint.status is CheckpointStatus.CLEAN:
-            clean = checkpoint.path
+            clean[folder] = clean[None] = checkpoint.path
     return None, None
 
 
